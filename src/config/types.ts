@@ -1,0 +1,97 @@
+// The shape of a checked, frozen config. Durations are milliseconds, sizes are bytes.
+import type { SlotName } from '../contract.ts'
+
+export interface ListenAddress {
+  host: string
+  /** 0 lets the system choose. */
+  port: number
+}
+
+/** What a key may do (DESIGN §8). */
+export const ACTIONS = ['read', 'stage', 'promote', 'rollback', 'traffic'] as const
+export type Action = (typeof ACTIONS)[number]
+
+export interface AdminKey {
+  id: string
+  algorithm: 'ed25519' | 'hmac-sha256'
+  /** Ed25519: the 32 raw bytes of the public key. HMAC: the shared secret, at least 32 bytes. */
+  material: Uint8Array
+  allow: readonly Action[]
+}
+
+export interface AdminConfig {
+  listen: ListenAddress
+  /** PEM files' contents; needed when `listen` is not loopback. */
+  tls?: { cert: string; key: string }
+  keys: readonly AdminKey[]
+}
+
+/** Where a release is reached: an origin, or a Unix socket with a path of its own. */
+export type Address = { kind: 'tcp'; host: string; port: number } | { kind: 'unix'; path: string }
+
+export interface ProcessReleases {
+  driver: 'process'
+  command: readonly string[]
+  /** Absolute; may contain `{release}`. */
+  cwd: string
+  setup?: readonly string[]
+  env: Readonly<Record<string, string>>
+}
+
+export interface SlotAddresses {
+  public: Address
+  internal: Address
+}
+
+export interface HealthConfig {
+  path: string
+  intervalMs: number
+  timeoutMs: number
+  withinMs: number
+}
+
+export interface ServiceConfig {
+  name: string
+  /** Lower case, without port; empty: any host. */
+  hosts: readonly string[]
+  pathPrefix: string
+  /** Exactly one of `releases` and `slots` is set. */
+  releases?: ProcessReleases
+  slots?: Readonly<Record<SlotName, SlotAddresses>>
+  health: HealthConfig
+  schema: { path: string; withinMs: number } | 'off'
+  drain: { withinMs: number; tunnelsWithinMs: number }
+  first?: string
+  previous: 'keep' | 'stop'
+  /** Paths that the front door answers with 404, because public and internal origin are the same. */
+  hiddenPaths: readonly string[]
+}
+
+export interface RelayConfig {
+  /** CIDR blocks or addresses whose forwarded fields are believed. */
+  trustedProxies: readonly string[]
+  forwarded: 'x-forwarded' | 'forwarded' | 'both'
+  headLimitBytes: number
+  fieldLimit: number
+  /** 0: no limit. */
+  bodyLimitBytes: number
+  headTimeoutMs: number
+  keepAliveTimeoutMs: number
+  /** A body must make progress at least this often, in both directions. */
+  stallTimeoutMs: number
+  connectTimeoutMs: number
+  upstreamTimeoutMs: number
+  upstreamIdleMs: number
+  tunnelIdleMs: number
+}
+
+export interface Config {
+  /** The file it was read from, for messages. */
+  file: string
+  listen: ListenAddress
+  admin: AdminConfig
+  /** Absolute. */
+  stateDir: string
+  relay: RelayConfig
+  services: readonly ServiceConfig[]
+}

@@ -1,0 +1,161 @@
+// The wire contract between slotgate and an app: names, shapes and the one parser of a status answer.
+
+/** The two places of a service. Their index (0, 1) is what the pointer word holds. */
+export const SLOTS = ['blue', 'green'] as const
+export type SlotName = (typeof SLOTS)[number]
+
+export const otherSlot = (slot: SlotName): SlotName => (slot === 'blue' ? 'green' : 'blue')
+
+/** What a booted process finds in its environment (DESIGN §8b). */
+export const ENV = {
+  port: 'PORT',
+  internalPort: 'INTERNAL_PORT',
+  host: 'HOST',
+  slotgate: 'SLOTGATE',
+  service: 'SLOTGATE_SERVICE',
+  slot: 'SLOTGATE_SLOT',
+  release: 'SLOTGATE_RELEASE',
+  bootId: 'SLOTGATE_BOOT_ID',
+  rehearsal: 'SLOTGATE_REHEARSAL',
+  stateDir: 'SLOTGATE_STATE_DIR',
+} as const
+
+/** Sent with every health and status request: what the asked process is to slotgate right now. */
+export const ROLE_HEADER = 'slotgate-role'
+export type Role = 'live' | 'idle' | 'rehearsal'
+
+/** The schema versions a release's code works with, both ends included. */
+export interface Range {
+  min: number
+  max: number
+}
+
+/** One entry of the optional `problems` list: why the app calls itself incompatible. */
+export interface StatusProblem {
+  code: string
+  sentence?: string
+  [fact: string]: unknown
+}
+
+/** The JSON a release answers at `/schema/status` on its internal port (DESIGN §2). */
+export interface SchemaStatus {
+  current_schema_version: number
+  code_min_schema_version: number
+  code_max_schema_version: number
+  compatible: boolean
+  pending_migrations?: string[]
+  dirty?: boolean
+  migration_running?: boolean
+  database_id?: string
+  schema_digest?: string
+  boot_id?: string
+  release?: string
+  problems?: StatusProblem[]
+  applied_not_required?: string[]
+}
+
+export type ParsedStatus =
+  | { ok: true; status: SchemaStatus }
+  | { ok: false; code: 'schema_status_not_json'; detail: string }
+  | { ok: false; code: 'schema_status_malformed'; field: string; expected: string; got: string }
+
+type FieldKind = 'version' | 'boolean' | 'string' | 'strings' | 'problems'
+
+const KINDS: Record<keyof SchemaStatus, FieldKind> = {
+  current_schema_version: 'version',
+  code_min_schema_version: 'version',
+  code_max_schema_version: 'version',
+  compatible: 'boolean',
+  pending_migrations: 'strings',
+  dirty: 'boolean',
+  migration_running: 'boolean',
+  database_id: 'string',
+  schema_digest: 'string',
+  boot_id: 'string',
+  release: 'string',
+  problems: 'problems',
+  applied_not_required: 'strings',
+}
+
+const FIELDS = Object.keys(KINDS) as (keyof SchemaStatus)[]
+
+const REQUIRED = new Set<keyof SchemaStatus>([
+  'current_schema_version',
+  'code_min_schema_version',
+  'code_max_schema_version',
+  'compatible',
+])
+
+const EXPECTED: Record<FieldKind, string> = {
+  version: 'a whole number of 0 or more',
+  boolean: 'true or false',
+  string: 'a string',
+  strings: 'an array of strings',
+  problems: 'an array of objects with a code',
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const FITS: Record<FieldKind, (value: unknown) => boolean> = {
+  version: (value) => Number.isSafeInteger(value) && (value as number) >= 0,
+  boolean: (value) => typeof value === 'boolean',
+  string: (value) => typeof value === 'string',
+  strings: (value) => Array.isArray(value) && value.every((entry) => typeof entry === 'string'),
+  problems: (value) =>
+    Array.isArray(value) && value.every((entry) => isObject(entry) && typeof entry.code === 'string'),
+}
+
+/** Names a value's kind for a person, with the value itself where it is short: `"42"` is `the string "42"`. */
+function describeValue(value: unknown): string {
+  if (value === undefined) return 'nothing'
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'an array'
+  if (typeof value === 'object') return 'an object'
+  return `the ${typeof value} ${JSON.stringify(value).slice(0, 40)}`
+}
+
+/**
+ * Parses a status answer.
+ *
+ * @param text the body, decoded as UTF-8
+ * @returns the known fields only (unknown ones are ignored), or the code and the first field that does not fit
+ * @see DESIGN.md §2: numbers are JSON numbers, safe integers, ≥ 0; `"042"`, `42.5`, `-1` and `null` are malformed
+ */
+export function parseStatus(text: string): ParsedStatus {
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch (error) {
+    return { ok: false, code: 'schema_status_not_json', detail: (error as Error).message }
+  }
+  if (!isObject(body)) {
+    return {
+      ok: false,
+      code: 'schema_status_not_json',
+      detail: `the body is ${describeValue(body)}, not an object`,
+    }
+  }
+  const status: Partial<Record<keyof SchemaStatus, unknown>> = {}
+  for (const field of FIELDS) {
+    const kind = KINDS[field]
+    const value = Object.hasOwn(body, field) ? body[field] : undefined
+    if (value === undefined && !REQUIRED.has(field)) continue
+    if (!FITS[kind](value)) {
+      return {
+        ok: false,
+        code: 'schema_status_malformed',
+        field,
+        expected: EXPECTED[kind],
+        got: describeValue(value),
+      }
+    }
+    status[field] = value
+  }
+  return { ok: true, status: status as SchemaStatus }
+}
+
+export const rangeOf = (status: SchemaStatus): Range => ({
+  min: status.code_min_schema_version,
+  max: status.code_max_schema_version,
+})

@@ -1,0 +1,138 @@
+// The pointer words and the claim counters of all services, over one SharedArrayBuffer. Atomics live here alone;
+// every thread opens the same buffer.
+import { SLOTS, type SlotName } from '../contract.ts'
+
+/**
+ * Claims are counted per generation, not per slot: a slot that gets a new release while its former one still
+ * finishes a long download must not mix the two counts, and each drain stays exact. A flip takes the next cell, so
+ * at most this many generations can have open claims at once; `flip` refuses to reuse a cell that is not empty.
+ */
+export const GENERATION_CELLS = 64
+
+const KINDS = ['requests', 'tunnels'] as const
+export type ClaimKind = (typeof KINDS)[number]
+
+/** The generation is kept in 31 bits of the word; 0 means that nothing was ever live. */
+const MAX_GENERATION = 2 ** 31 - 1
+
+/** Which slot is live, since which flip. `slot` is null while nothing was promoted yet (generation 0). */
+export interface Pointer {
+  generation: number
+  slot: SlotName | null
+}
+
+/** One request counted into one generation, from routing until its last byte. */
+export interface Claim {
+  readonly service: number
+  readonly generation: number
+  readonly slot: SlotName
+  kind: ClaimKind
+}
+
+export interface ClaimCounts {
+  requests: number
+  tunnels: number
+}
+
+interface Layout {
+  services: number
+  workers: number
+}
+
+const cellsPerWorker = GENERATION_CELLS * KINDS.length
+const wordsPerService = (workers: number) => 1 + workers * cellsPerWorker
+
+/** @returns the buffer to hand to every thread that routes or switches */
+export const createBuffer = ({ services, workers }: Layout): SharedArrayBuffer =>
+  new SharedArrayBuffer(services * wordsPerService(workers) * Uint32Array.BYTES_PER_ELEMENT)
+
+export interface Table {
+  readonly buffer: SharedArrayBuffer
+  pointer(service: number): Pointer
+  /** Counts one request in, for `worker`; null while nothing is live. The caller must `release` it exactly once. */
+  claim(service: number, worker: number): Claim | null
+  /** Moves a claim to the tunnels: an upgraded connection or an event stream, which drains on its own clock. */
+  toTunnel(claim: Claim, worker: number): void
+  release(claim: Claim, worker: number): void
+  /** Open claims of one generation, over all workers. */
+  claims(service: number, generation: number): ClaimCounts
+  /** Whether the next flip finds its cell empty. */
+  canFlip(service: number): boolean
+  /** The one store that moves traffic. Cannot fail once `canFlip` said yes. */
+  flip(service: number, slot: SlotName): Pointer
+  /** Sets the word at start-up from the journal; never used to switch. */
+  restore(service: number, pointer: Pointer): void
+}
+
+const encode = (generation: number, slot: SlotName): number => ((generation << 1) | SLOTS.indexOf(slot)) >>> 0
+
+function decode(word: number): Pointer {
+  const generation = word >>> 1
+  return { generation, slot: generation === 0 ? null : (SLOTS[word & 1] ?? null) }
+}
+
+export function openTable(buffer: SharedArrayBuffer, { workers }: Layout): Table {
+  const words = new Uint32Array(buffer)
+  const pointerAt = (service: number) => service * wordsPerService(workers)
+  const cellAt = (service: number, worker: number, generation: number, kind: ClaimKind) =>
+    pointerAt(service) +
+    1 +
+    worker * cellsPerWorker +
+    (generation % GENERATION_CELLS) * KINDS.length +
+    KINDS.indexOf(kind)
+
+  function sum(service: number, generation: number, kind: ClaimKind): number {
+    let total = 0
+    for (let worker = 0; worker < workers; worker++) {
+      // A claim may be counted in and taken back by the re-check; the cell itself never goes below zero.
+      total += Atomics.load(words, cellAt(service, worker, generation, kind))
+    }
+    return total
+  }
+
+  const table: Table = {
+    buffer,
+    pointer: (service) => decode(Atomics.load(words, pointerAt(service))),
+    claim(service, worker) {
+      const at = pointerAt(service)
+      for (;;) {
+        const word = Atomics.load(words, at)
+        const { generation, slot } = decode(word)
+        if (slot === null) return null
+        const cell = cellAt(service, worker, generation, 'requests')
+        Atomics.add(words, cell, 1)
+        // Between the load and the count a flip may have come and its drain may already have read zero. Only if
+        // the word is still the same was this claim visible to every drain that starts after it.
+        if (Atomics.load(words, at) === word) return { service, generation, slot, kind: 'requests' }
+        Atomics.sub(words, cell, 1)
+      }
+    },
+    toTunnel(claim, worker) {
+      if (claim.kind === 'tunnels') return
+      Atomics.add(words, cellAt(claim.service, worker, claim.generation, 'tunnels'), 1)
+      Atomics.sub(words, cellAt(claim.service, worker, claim.generation, 'requests'), 1)
+      claim.kind = 'tunnels'
+    },
+    release(claim, worker) {
+      Atomics.sub(words, cellAt(claim.service, worker, claim.generation, claim.kind), 1)
+    },
+    claims: (service, generation) => ({
+      requests: sum(service, generation, 'requests'),
+      tunnels: sum(service, generation, 'tunnels'),
+    }),
+    canFlip(service) {
+      const next = table.pointer(service).generation + 1
+      const { requests, tunnels } = table.claims(service, next)
+      return next <= MAX_GENERATION && requests + tunnels === 0
+    },
+    flip(service, slot) {
+      const next = table.pointer(service).generation + 1
+      Atomics.store(words, pointerAt(service), encode(next, slot))
+      return { generation: next, slot }
+    },
+    restore(service, { generation, slot }) {
+      Atomics.store(words, pointerAt(service), slot === null ? 0 : encode(generation, slot))
+    },
+  }
+  return table
+}

@@ -1,0 +1,160 @@
+// What switching looks like from outside: the calls, their results, and the status. The admin API answers these
+// shapes as they are; the CLI prints them. JSON field names are snake_case, as on the wire.
+import type { Range, SlotName } from '../contract.ts'
+import type { Reason } from '../errors.ts'
+import type { Verdict } from '../gate/judge.ts'
+import type { JournalRecord } from '../journal/record.ts'
+import type { ClaimCounts } from '../slots/table.ts'
+
+export type Operation = 'stage' | 'check' | 'promote' | 'rollback' | 'deploy' | 'first'
+
+/** Who calls, and on what condition. */
+export interface CallContext {
+  /** The key id, or `slotgate` for what it does by itself. */
+  actor: string
+  /** From If-Match; absent: no condition. */
+  ifGeneration?: number
+}
+
+export type SlotState = 'empty' | 'starting' | 'running' | 'restarting' | 'exited' | 'stopped'
+
+/** What the status says of a release's schema, read at the moment of the call. */
+export interface SchemaView {
+  current: number
+  min: number
+  max: number
+  compatible: boolean
+  /** Whether `current` lies in the range, by slotgate's own arithmetic. */
+  in_range: boolean
+  pending_migrations: string[]
+  dirty: boolean
+  migration_running: boolean
+}
+
+export interface SlotView {
+  slot: SlotName
+  release: string | null
+  state: SlotState
+  healthy: boolean
+  /** Why it is not healthy or not running, in a few words. */
+  detail: string | null
+  pid: number | null
+  boot_id: string | null
+  public_urls: string[]
+  internal_url: string | null
+  /** ISO time of the boot. */
+  since: string | null
+  restarts: number
+  /** null: no usable status (then `schema_problem` says why), nothing running, or `schema: off`. */
+  schema: SchemaView | null
+  schema_problem: Reason | null
+  /** The range it declared when it was last asked, kept in the journal; null if never asked. */
+  recorded_range: Range | null
+  /** Requests and tunnels being answered by this slot right now. */
+  claims: ClaimCounts
+}
+
+/** Is there, right now, a release that a rollback would be allowed to reach? From recorded ranges (DESIGN §4). */
+export interface Door {
+  /** null: unknown. */
+  open: boolean | null
+  to: string | null
+  code: string | null
+  sentence: string
+  evidence: 'recorded'
+}
+
+export interface OperationView {
+  operation: Operation
+  release: string | null
+  actor: string
+  /** ISO time. */
+  since: string
+  /** One of a few fixed words: see docs/life-of-a-promotion.md. */
+  step: string
+}
+
+export interface DrainView {
+  release: string
+  slot: SlotName
+  generation: number
+  claims: ClaimCounts
+  /** ISO time at which requests, and at which tunnels, are cut. */
+  requests_until: string
+  tunnels_until: string
+}
+
+/** `GET /v1/services/:s`. */
+export interface ServiceStatus {
+  service: string
+  generation: number
+  /** null while nothing is live. */
+  live: SlotView | null
+  idle: SlotView
+  door: Door
+  operation: OperationView | null
+  draining: DrainView[]
+  schema: { check: 'on' | 'off'; current: number | null; warnings: Reason[] }
+  hosts: string[]
+  path_prefix: string
+}
+
+export interface StageResult {
+  service: string
+  operation: 'stage'
+  slot: SlotName
+  release: string
+  boot_id: string | null
+  pid: number | null
+  public_urls: string[]
+  internal_url: string
+  generation: number
+  took_ms: number
+}
+
+export interface CheckResult {
+  service: string
+  operation: 'promote' | 'rollback'
+  release: string
+  allowed: boolean
+  generation: number
+  verdict: Verdict
+}
+
+export interface SwitchResult {
+  service: string
+  operation: 'promote' | 'rollback' | 'deploy'
+  generation: number
+  live: { slot: SlotName; release: string }
+  previous: { slot: SlotName; release: string } | null
+  verdict: Verdict
+  /** How often the statuses were read and judged before the flip. */
+  attempts: number
+  took_ms: number
+}
+
+export interface HistoryQuery {
+  service?: string
+  /** 1 to 1000. */
+  limit: number
+  /** Only records with a lower `seq`. */
+  before?: number
+}
+
+/** Everything the admin API can ask for. Each call throws a SlotgateError whose code says what is wrong. */
+export interface Control {
+  statuses(): Promise<Record<string, ServiceStatus>>
+  status(service: string): Promise<ServiceStatus>
+  stage(service: string, release: string, context: CallContext): Promise<StageResult>
+  check(
+    service: string,
+    operation: 'promote' | 'rollback',
+    to: string | undefined,
+    context: CallContext,
+  ): Promise<CheckResult>
+  promote(service: string, context: CallContext): Promise<SwitchResult>
+  rollback(service: string, to: string | undefined, context: CallContext): Promise<SwitchResult>
+  deploy(service: string, release: string, context: CallContext): Promise<SwitchResult>
+  /** Newest first. */
+  history(query: HistoryQuery): JournalRecord[]
+}
