@@ -106,7 +106,7 @@ export const ERRORS = {
     'Run the pending migrations ({pending}) on the release itself: POST {internal_url}/migrations/run, then try again.',
   ),
   schema_ahead_of_code: gate(
-    'Release {release} works with schema {min} to {max}; the database is at {current}.',
+    'Release {release} works with schema {min} to {max}; the database is already at {current}.',
     '{ahead_hint}',
   ),
   schema_declared_incompatible: gate(
@@ -144,7 +144,7 @@ export const ERRORS = {
     'Wait for the migration to end, then check again.',
   ),
   no_previous_release: gate(
-    'There is no earlier release of {service} to go back to.',
+    'There is no earlier release to go back to.',
     'Roll forward: deploy a release that fits.',
     { blame: 'client' },
   ),
