@@ -1,0 +1,126 @@
+// The check of a config: from text to a frozen Config, or to every problem at once. It acts on nothing.
+import { readKeys, readTls } from './material.ts'
+import { type ConfigProblem, Reading, type Surroundings } from './reading.ts'
+import { RULES } from './rules.ts'
+import { sameAddress } from './scalars.ts'
+import { CONFIG, type ConfigDraft, type ServiceDraft } from './schema.ts'
+import type {
+  AdminConfig,
+  Config,
+  ProcessReleases,
+  RelayConfig,
+  ServiceConfig,
+  SlotAddresses,
+} from './types.ts'
+
+/**
+ * Checks a config.
+ *
+ * @param text the YAML document
+ * @param from the name of its file, the environment, and how files that it names are read
+ * @returns the frozen config, or every problem in the order of the file; never both
+ * @see DESIGN.md §8b
+ */
+export function checkConfig(
+  text: string,
+  from: Surroundings,
+): { config?: Config; problems: ConfigProblem[] } {
+  const reading = new Reading(text, from)
+  const draft = reading.problems.length === 0 ? CONFIG.read(reading, '', reading.root) : undefined
+  if (draft === undefined) return { problems: inOrder(reading.problems) }
+  for (const rule of RULES) rule(reading, draft)
+  const keys = readKeys(reading, draft)
+  const tls = readTls(reading, draft)
+  if (reading.problems.length > 0) return { problems: inOrder(reading.problems) }
+  // Undefined always comes with a problem, and there is none.
+  const whole = draft as Complete<ConfigDraft>
+  return { config: freeze(build(whole, from.file, keys, tls)), problems: [] }
+}
+
+type Complete<T> = T extends string | number | null
+  ? T
+  : { [Name in keyof T]: Complete<Exclude<T[Name], undefined>> }
+
+type Whole = Complete<ConfigDraft>
+type WholeService = Complete<ServiceDraft>
+
+const inOrder = (problems: ConfigProblem[]): ConfigProblem[] =>
+  problems.toSorted((a, b) => a.line - b.line || a.column - b.column)
+
+function build(whole: Whole, file: string, keys: AdminConfig['keys'], tls: AdminConfig['tls']): Config {
+  return {
+    file,
+    listen: whole.listen,
+    admin: { listen: whole.admin.listen, keys, ...(tls && { tls }) },
+    stateDir: whole.state_dir,
+    relay: buildRelay(whole.relay),
+    services: whole.services.map(([name, service]) => buildService(name, service)),
+  }
+}
+
+const buildRelay = (relay: Whole['relay']): RelayConfig => ({
+  trustedProxies: relay.trusted_proxies,
+  forwarded: relay.forwarded,
+  headLimitBytes: relay.head_limit,
+  fieldLimit: relay.field_limit,
+  bodyLimitBytes: relay.body_limit === 'off' ? 0 : relay.body_limit,
+  headTimeoutMs: relay.head_timeout,
+  keepAliveTimeoutMs: relay.keep_alive_timeout,
+  stallTimeoutMs: relay.stall_timeout,
+  connectTimeoutMs: relay.connect_timeout,
+  upstreamTimeoutMs: relay.upstream_timeout,
+  upstreamIdleMs: relay.upstream_idle,
+  tunnelIdleMs: relay.tunnel_idle,
+})
+
+const buildService = (name: string, service: WholeService): ServiceConfig => ({
+  name,
+  hosts: service.hosts,
+  pathPrefix: service.path_prefix,
+  ...(service.releases && { releases: buildReleases(service.releases) }),
+  ...(service.slots && { slots: service.slots }),
+  health: {
+    path: service.health.path,
+    intervalMs: service.health.interval,
+    timeoutMs: service.health.timeout,
+    withinMs: service.health.within,
+  },
+  schema: service.schema === 'off' ? 'off' : { path: service.schema.path, withinMs: service.schema.within },
+  drain: { withinMs: service.drain.within, tunnelsWithinMs: service.drain.tunnels_within },
+  ...(service.first !== null && { first: service.first }),
+  previous: service.previous,
+  hiddenPaths: hiddenPathsOf(service),
+})
+
+const buildReleases = ({
+  driver,
+  command,
+  cwd,
+  setup,
+  env,
+}: NonNullable<WholeService['releases']>): ProcessReleases => ({
+  driver,
+  command,
+  cwd,
+  ...(setup && { setup }),
+  env: Object.fromEntries(env),
+})
+
+/** Where an app that uses the kit runs its migrations. */
+const MIGRATIONS_PATH = '/migrations/run'
+
+/** A slot with one address for both sides would show its internal paths to the world (DESIGN §7). */
+function hiddenPathsOf({ slots, health, schema }: WholeService): string[] {
+  const shared =
+    slots !== null &&
+    Object.values<SlotAddresses>(slots).some((slot) => sameAddress(slot.public, slot.internal))
+  if (!shared) return []
+  return [health.path, ...(schema === 'off' ? [] : [schema.path]), MIGRATIONS_PATH]
+}
+
+/** Freezes all the way down; bytes cannot be frozen and are left. */
+function freeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+  for (const inner of Object.values(value)) freeze(inner)
+  return Object.freeze(value)
+}

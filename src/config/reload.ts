@@ -1,0 +1,97 @@
+// What a running slotgate can take over from a changed config (SIGHUP), and what needs a restart.
+import { isDeepStrictEqual } from 'node:util'
+import type { Config, ServiceConfig } from './types.ts'
+
+/** What may change while running, per service. */
+const LIVE_SERVICE_KEYS = ['health', 'schema', 'drain', 'previous'] as const
+/** What may not, by its name in the file. */
+const FIXED_SERVICE_KEYS = {
+  hosts: 'hosts',
+  pathPrefix: 'path_prefix',
+  releases: 'releases',
+  slots: 'slots',
+  first: 'first',
+} as const satisfies Partial<Record<keyof ServiceConfig, string>>
+
+export interface Reload {
+  /** The running config with everything that can change taken over. */
+  apply: Config
+  /** The keys that change by it; empty if nothing does. */
+  changed: string[]
+  /** One sentence for each difference that needs a restart. */
+  cannot: string[]
+}
+
+const needsRestart = (key: string): string => `${key} changed; that takes a restart of slotgate.`
+
+/**
+ * @param old the running config
+ * @param next the config as it is now in the file
+ * @see DESIGN.md §8b: SIGHUP re-reads what can change while running and says what cannot
+ */
+export function reloadable(old: Config, next: Config): Reload {
+  const services = old.services.map((service) => reloadService(service, find(next, service.name)))
+  const keysChanged = !isDeepStrictEqual(old.admin.keys, next.admin.keys)
+  return {
+    apply: Object.freeze({
+      ...old,
+      admin: Object.freeze({ ...old.admin, keys: next.admin.keys }),
+      services: Object.freeze(services.map(({ apply }) => apply)),
+    }),
+    changed: [...(keysChanged ? ['admin.keys'] : []), ...services.flatMap(({ changed }) => changed)],
+    cannot: [
+      ...topLevel(old, next),
+      ...services.flatMap(({ cannot }) => cannot),
+      ...addedServices(old, next),
+    ],
+  }
+}
+
+const find = (config: Config, name: string): ServiceConfig | undefined =>
+  config.services.find((service) => service.name === name)
+
+function topLevel(old: Config, next: Config): string[] {
+  const pairs: [key: string, old: unknown, next: unknown][] = [
+    ['listen', old.listen, next.listen],
+    ['admin.listen', old.admin.listen, next.admin.listen],
+    ['admin.tls', old.admin.tls, next.admin.tls],
+    ['state_dir', old.stateDir, next.stateDir],
+    ['relay', old.relay, next.relay],
+  ]
+  return pairs
+    .filter(([, before, after]) => !isDeepStrictEqual(before, after))
+    .map(([key]) => needsRestart(key))
+}
+
+const addedServices = (old: Config, next: Config): string[] =>
+  next.services
+    .filter(({ name }) => find(old, name) === undefined)
+    .map(({ name }) => `services.${name} is new; that takes a restart of slotgate.`)
+
+interface ServiceReload {
+  apply: ServiceConfig
+  changed: string[]
+  cannot: string[]
+}
+
+function reloadService(old: ServiceConfig, next: ServiceConfig | undefined): ServiceReload {
+  const at = `services.${old.name}`
+  if (next === undefined) {
+    return { apply: old, changed: [], cannot: [`${at} is gone; it is served until slotgate restarts.`] }
+  }
+  const differs = (key: keyof ServiceConfig) => !isDeepStrictEqual(old[key], next[key])
+  const cannot = Object.entries(FIXED_SERVICE_KEYS)
+    .filter(([key]) => differs(key as keyof ServiceConfig))
+    .map(([, name]) => needsRestart(`${at}.${name}`))
+  if (differs('hiddenPaths')) {
+    // The front door hides these paths since its start; asking others would show them.
+    const sentence = `The internal paths of ${at} changed, and the front door hides them; that takes a restart of slotgate.`
+    return { apply: old, changed: [], cannot: [...cannot, sentence] }
+  }
+  const { health, schema, drain, previous } = next
+  return {
+    apply: Object.freeze({ ...old, health, schema, drain, previous }),
+    changed: LIVE_SERVICE_KEYS.filter(differs).map((key) => `${at}.${key}`),
+    cannot,
+  }
+}

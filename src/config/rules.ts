@@ -1,0 +1,202 @@
+// What the values of a config must be to one another. Each rule looks at what was read and notes its problems.
+import { SLOTS, type SlotName } from '../contract.ts'
+import type { Reading } from './reading.ts'
+import { isLoopback, isSlotName, listenersMeet, reachesListener, sameAddress } from './scalars.ts'
+import type { ConfigDraft, ServiceDraft } from './schema.ts'
+import type { Address } from './types.ts'
+
+type Services = [name: string, service: ServiceDraft][]
+
+/** The services that could be read at all; a part of one may still be undefined. */
+const servicesOf = (draft: ConfigDraft): Services =>
+  (draft.services ?? []).flatMap(([name, service]) => (service ? [[name, service]] : []))
+
+function someServices(reading: Reading, draft: ConfigDraft): void {
+  if (draft.services?.length === 0) reading.complain('services', 'must name at least one service')
+}
+
+function releasesOrSlots(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { releases, slots }] of servicesOf(draft)) {
+    const key = `services.${name}`
+    if (releases === null && slots === null) {
+      reading.complain(
+        key,
+        'has neither releases nor slots',
+        'say how slotgate boots releases, or where the slots are',
+      )
+    }
+    if (releases !== null && slots !== null) {
+      reading.complain(
+        `${key}.slots`,
+        'stands beside releases',
+        'keep one: slotgate boots releases, or something else runs the slots',
+      )
+    }
+  }
+}
+
+function whatSlotsCannot(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { slots, first, previous }] of servicesOf(draft)) {
+    if (!slots) continue
+    if (first && !isSlotName(first)) {
+      reading.complain(
+        `services.${name}.first`,
+        'must be blue or green: with `slots`, the first to be promoted is a slot',
+      )
+    }
+    if (previous === 'stop') {
+      reading.complain(
+        `services.${name}.previous`,
+        'cannot be stop: slotgate does not run what is in `slots`',
+        'write keep',
+      )
+    }
+  }
+}
+
+function drainTimes(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { drain }] of servicesOf(draft)) {
+    const { within, tunnels_within: tunnels } = drain ?? {}
+    if (within !== undefined && tunnels !== undefined && tunnels < within) {
+      reading.complain(
+        `services.${name}.drain.tunnels_within`,
+        `is shorter (${tunnels} ms) than drain.within (${within} ms)`,
+        'tunnels get at least the time of requests',
+      )
+    }
+  }
+}
+
+// Two services must not claim the same requests.
+
+interface Claimed {
+  service: string
+  key: string
+  host: string
+  path: string
+}
+
+const ANY_HOST = 'any host'
+
+function claimsOf([service, { hosts, path_prefix: path }]: Services[number]): Claimed[] {
+  if (hosts === undefined || path === undefined) return []
+  const key = `services.${service}.${hosts.length > 0 ? 'hosts' : 'path_prefix'}`
+  return (hosts.length > 0 ? hosts : [ANY_HOST]).map((host) => ({ service, key, host, path }))
+}
+
+function oneServicePerRequest(reading: Reading, draft: ConfigDraft): void {
+  const first = new Map<string, Claimed>()
+  for (const claimed of servicesOf(draft).flatMap(claimsOf)) {
+    const id = `${claimed.host} ${claimed.path}`
+    const other = first.get(id)
+    if (other === undefined) first.set(id, claimed)
+    else if (other.service === claimed.service) reading.complain(claimed.key, `names ${claimed.host} twice`)
+    else {
+      const sentence = `${claimed.host} with path ${claimed.path} is claimed by service ${other.service} already`
+      reading.complain(claimed.key, sentence, 'give one of them another host or path_prefix')
+    }
+  }
+}
+
+// Addresses of slots: the front door must not reach an internal port, and no two slots may be one process.
+
+interface Endpoint {
+  key: string
+  service: string
+  slot: SlotName
+  side: 'public' | 'internal'
+  address: Address
+}
+
+function endpointsOf([service, { slots }]: Services[number]): Endpoint[] {
+  return SLOTS.flatMap((slot) =>
+    (['public', 'internal'] as const).flatMap((side) => {
+      const address = slots?.[slot]?.[side]
+      return address
+        ? [{ key: `services.${service}.slots.${slot}.${side}`, service, slot, side, address }]
+        : []
+    }),
+  )
+}
+
+/** @returns why the two must not be the same address; undefined if they may */
+function whyApart(one: Endpoint, other: Endpoint): string | undefined {
+  const here = `is also ${one.service === other.service ? '' : `service ${one.service}'s `}${one.slot}.${one.side}`
+  if (one.side !== other.side) {
+    // One slot's own two sides may meet: its internal paths are hidden then.
+    if (one.service === other.service && one.slot === other.slot) return undefined
+    return `${here}: the front door would reach an internal address`
+  }
+  if (one.service !== other.service) return undefined
+  return one.side === 'public'
+    ? `${here}: both slots would be the same process`
+    : `${here}: the gate would ask the same process for both slots`
+}
+
+function slotsApart(reading: Reading, draft: ConfigDraft): void {
+  const endpoints = servicesOf(draft).flatMap(endpointsOf)
+  for (const [index, other] of endpoints.entries()) {
+    for (const one of endpoints.slice(0, index)) {
+      const why = sameAddress(one.address, other.address) ? whyApart(one, other) : undefined
+      if (why) reading.complain(other.key, why)
+    }
+  }
+}
+
+function slotsApartFromListeners(reading: Reading, draft: ConfigDraft): void {
+  const listeners = [
+    { what: 'the front door', at: draft.listen },
+    { what: 'the admin API', at: draft.admin?.listen },
+  ]
+  for (const { key, address } of servicesOf(draft).flatMap(endpointsOf)) {
+    for (const { what, at } of listeners) {
+      if (at && reachesListener(address, at)) reading.complain(key, `is the address of ${what} itself`)
+    }
+  }
+}
+
+// The listeners.
+
+function listenersApart(reading: Reading, draft: ConfigDraft): void {
+  const { listen, admin } = draft
+  if (listen && admin?.listen && listenersMeet(listen, admin.listen)) {
+    reading.complain('admin.listen', 'is the address of the front door (listen)', 'give it another port')
+  }
+}
+
+function adminIsPrivate(reading: Reading, draft: ConfigDraft): void {
+  const { listen, tls } = draft.admin ?? {}
+  if (!listen || tls !== null || isLoopback(listen.host)) return
+  const where = listen.host === '::' ? 'every interface' : listen.host
+  reading.complain(
+    'admin.listen',
+    `${where} is not loopback, and there is no admin.tls`,
+    'listen on 127.0.0.1, or set admin.tls',
+  )
+}
+
+function someWayToPromote(reading: Reading, draft: ConfigDraft): void {
+  if (draft.admin?.keys?.length !== 0) return
+  const stuck = servicesOf(draft).filter(([, { first }]) => first === null)
+  if (stuck.length === 0) return
+  const names = stuck.map(([name]) => name).join(', ')
+  reading.complain(
+    'admin.keys',
+    `there is no key, and no \`first\` for ${names}: nothing could ever be promoted`,
+    'make one: slotgate keys generate --id ops',
+  )
+}
+
+/** Every rule, in the order of the docs. */
+export const RULES: readonly ((reading: Reading, draft: ConfigDraft) => void)[] = [
+  someServices,
+  releasesOrSlots,
+  whatSlotsCannot,
+  drainTimes,
+  oneServicePerRequest,
+  slotsApart,
+  slotsApartFromListeners,
+  listenersApart,
+  adminIsPrivate,
+  someWayToPromote,
+]

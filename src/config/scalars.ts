@@ -1,0 +1,297 @@
+// The kinds of text a config holds: durations, sizes, addresses, hosts, paths and names.
+import { BlockList, isIP, isIPv6 } from 'node:net'
+import { dirname, resolve } from 'node:path'
+import { domainToASCII } from 'node:url'
+import { isScalar } from 'yaml'
+import { SLOTS } from '../contract.ts'
+import { Complaint, type Kind, scalar } from './kinds.ts'
+import { nearest } from './nearest.ts'
+import type { Surroundings } from './reading.ts'
+import { ACTIONS, type Address, type ListenAddress } from './types.ts'
+
+const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
+
+/** Longer timers are never meant, and beyond 24.8 days a Node timer fires at once. */
+const MAX_HOURS = 24
+
+/** @returns a kind that yields milliseconds */
+export const duration = ({ atLeastMs = 1 } = {}) =>
+  scalar('duration', (text) => {
+    const [, digits, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? []
+    if (/^\d+$/.test(text))
+      return new Complaint('needs a unit', `write ${text}ms, ${text}s, ${text}m or ${text}h`)
+    if (unit === undefined) return new Complaint('must be a duration such as 250ms, 2s, 5m or 1h')
+    const ms = Number(digits) * UNITS_MS[unit as keyof typeof UNITS_MS]
+    if (ms < atLeastMs) return new Complaint(`must be at least ${atLeastMs}ms`)
+    return ms <= MAX_HOURS * UNITS_MS.h ? ms : new Complaint(`must be at most ${MAX_HOURS}h`)
+  })
+
+const UNITS_BYTES = {
+  B: 1,
+  kB: 1e3,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+} as const
+
+/** @returns a kind that yields bytes */
+export const size = ({ atLeastBytes = 1, atMostBytes = Number.MAX_SAFE_INTEGER } = {}) =>
+  scalar('size', (text) => {
+    const [, digits, unit] = /^(\d{1,9})(B|kB|KB|MB|GB|KiB|MiB|GiB)$/.exec(text) ?? []
+    if (/^\d+$/.test(text)) return new Complaint('needs a unit', `write ${text}B, ${text}KiB or ${text}MiB`)
+    if (unit === undefined) return new Complaint('must be a size such as 64B, 16KiB or 1MB')
+    const bytes = Number(digits) * UNITS_BYTES[unit as keyof typeof UNITS_BYTES]
+    if (bytes >= atLeastBytes && bytes <= atMostBytes) return bytes
+    return new Complaint(`must be between ${atLeastBytes}B and ${atMostBytes}B`)
+  })
+
+export const count = (least: number, most: number) =>
+  scalar('number', (text) => {
+    const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+    return value >= least && value <= most
+      ? value
+      : new Complaint(`must be a whole number from ${least} to ${most}`)
+  })
+
+export const oneOf = <const T extends string>(...words: T[]) => {
+  const choice = words.length > 2 ? `one of ${words.join(', ')}` : words.join(' or ')
+  return scalar(choice, (value) => {
+    const guess = nearest(value, words)
+    const found = words.find((candidate) => candidate === value)
+    return found ?? new Complaint(`must be ${choice}`, guess && `did you mean "${guess}"?`)
+  })
+}
+
+/** A NUL would end the text early wherever the system takes it over. */
+const plain = (text: string): string | Complaint =>
+  text.includes('\0') ? new Complaint('must not contain a NUL character') : text
+
+export const text = scalar('text', plain)
+
+export const word = scalar('text', (value) =>
+  value === '' ? new Complaint('must not be empty') : plain(value),
+)
+
+/** A path in the file system, absolute or from the folder of the config; yields it absolute. */
+export const filePath = (name: string) =>
+  scalar(name, (value, { file }) => {
+    if (value === '') return new Complaint('must not be empty')
+    const checked = plain(value)
+    return checked instanceof Complaint ? checked : resolve(dirname(file), value)
+  })
+
+export const threads = scalar('auto or 0', (value) => {
+  if (value === 'auto' || value === '0') return value
+  return /^\d+$/.test(value)
+    ? new Complaint('more than 0: this version serves from the main thread', 'write auto or 0')
+    : new Complaint('must be auto or 0')
+})
+
+// Addresses.
+
+const MAX_PORT = 65_535
+
+const portOf = (digits: string | undefined): number | undefined => {
+  const port = Number(digits)
+  return digits !== undefined && /^\d{1,5}$/.test(digits) && port <= MAX_PORT ? port : undefined
+}
+
+/** @returns the host as the WHATWG URL rules write it, so that 127.1 is 127.0.0.1; undefined if it is none */
+function canonicalHost(host: string): string | undefined {
+  const bracketed = isIPv6(host) ? `[${host}]` : host
+  const url = URL.parse(`http://${bracketed}/`)
+  const valid = url !== null && url.pathname === '/' && url.port === '' && url.username === ''
+  return valid && !/[%*]/.test(host) ? url.hostname.replace(/^\[|\]$/g, '') : undefined
+}
+
+/** `:8080` means every interface: the unspecified IPv6 address takes IPv4 connections too. */
+const EVERY_INTERFACE = '::'
+
+export const listenAddress = scalar('address', (value): ListenAddress | Complaint => {
+  const [, ipv6, name, digits] = /^(?:\[([^\]]*)\]|([^:[\]/]*)):(\d+)$/.exec(value) ?? []
+  if (digits === undefined) {
+    const hint = /^\d+$/.test(value)
+      ? `write 127.0.0.1:${value}, or :${value} for every interface`
+      : undefined
+    return new Complaint('must be an address such as 127.0.0.1:8080, :8080 or "[::1]:8080"', hint)
+  }
+  const port = portOf(digits)
+  if (port === undefined) return new Complaint(`has a port above ${MAX_PORT}`)
+  if (name === '') return { host: EVERY_INTERFACE, port }
+  const host = ipv6 === undefined || isIPv6(ipv6) ? canonicalHost(ipv6 ?? name ?? '') : undefined
+  return host === undefined ? new Complaint('has a host that is none') : { host, port }
+})
+
+/** The address of a Unix socket is 108 bytes long on Linux, and ends with a NUL. */
+const MAX_SOCKET_PATH_BYTES = 107
+
+function unixAddress(path: string, { file }: Surroundings): Address | Complaint {
+  if (path === '') return new Complaint('names no socket')
+  const absolute = resolve(dirname(file), path)
+  if (Buffer.byteLength(absolute) > MAX_SOCKET_PATH_BYTES) {
+    return new Complaint(`is a socket path longer than ${MAX_SOCKET_PATH_BYTES} bytes`)
+  }
+  return { kind: 'unix', path: absolute }
+}
+
+function tcpAddress(value: string, example: string): Address | Complaint {
+  const [, host, digits] = /^http:\/\/(\[[^\]]*\]|[^:/?#@[\]\s]+)(?::(\d+))?\/?$/.exec(value) ?? []
+  if (value.startsWith('https:')) return new Complaint('must be http: TLS to a slot is not spoken')
+  if (host === undefined) return new Complaint(`must be ${example}, without a path`)
+  const port = portOf(digits ?? '80')
+  const canonical = canonicalHost(host.replace(/^\[|\]$/g, ''))
+  if (!port) return new Complaint(`must have a port from 1 to ${MAX_PORT}`)
+  return canonical === undefined
+    ? new Complaint('has a host that is none')
+    : { kind: 'tcp', host: canonical, port }
+}
+
+export const publicAddress = scalar('URL', (value) =>
+  value.startsWith('unix:')
+    ? new Complaint('must be http: only the internal address may be a Unix socket')
+    : tcpAddress(value, 'a URL such as http://127.0.0.1:3001'),
+)
+
+export const internalAddress = scalar('URL or unix:PATH', (value, from) =>
+  value.startsWith('unix:')
+    ? unixAddress(value.slice('unix:'.length), from)
+    : tcpAddress(value, 'a URL such as http://127.0.0.1:3901, or unix:/run/app.sock'),
+)
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8)
+LOOPBACK.addAddress('::1', 'ipv6')
+
+/** Whether nobody but this machine reaches the host. */
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' ||
+  host.endsWith('.localhost') ||
+  (isIP(host) !== 0 && LOOPBACK.check(host, isIPv6(host) ? 'ipv6' : 'ipv4'))
+
+const isUnspecified = (host: string): boolean => host === '::' || host === '0.0.0.0'
+
+/** Whether two hosts can be the same place, as far as names and numbers tell: `localhost` may be any loopback address. */
+function hostsMeet(a: string, b: string): boolean {
+  if (a === b || isUnspecified(a) || isUnspecified(b)) return true
+  return isLoopback(a) && isLoopback(b) && (isIP(a) === 0 || isIP(b) === 0)
+}
+
+/** Whether two listeners cannot both have what they ask for. Port 0 is a fresh port each time. */
+export const listenersMeet = (a: ListenAddress, b: ListenAddress): boolean =>
+  a.port !== 0 && a.port === b.port && hostsMeet(a.host, b.host)
+
+/** Whether two addresses lead to the same process. */
+export function sameAddress(a: Address, b: Address): boolean {
+  if (a.kind === 'unix' || b.kind === 'unix')
+    return a.kind === b.kind && 'path' in a && 'path' in b && a.path === b.path
+  return a.port === b.port && hostsMeet(a.host, b.host)
+}
+
+/** Whether a slot's address is the listener itself. A listener on every interface is met by this machine's own names only. */
+export const reachesListener = (address: Address, listener: ListenAddress): boolean =>
+  address.kind === 'tcp' &&
+  address.port === listener.port &&
+  (isUnspecified(listener.host)
+    ? isLoopback(address.host) || isUnspecified(address.host)
+    : hostsMeet(address.host, listener.host))
+
+/** An address or a CIDR block of the trusted proxies. */
+export const block = scalar('address or CIDR block', (value) => {
+  const [, address, digits] = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(value) ?? []
+  const version = isIP(address ?? '')
+  const bits = digits === undefined ? 0 : Number(digits)
+  const fits = version !== 0 && bits <= (version === 4 ? 32 : 128)
+  return fits ? value : new Complaint('must be an address or a block such as 10.0.0.0/8')
+})
+
+// What a request is matched by.
+
+const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?'
+const HOST_NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*$`)
+
+/** A host as a request names it, without port; yields lower case, IPv6 in brackets. */
+export const hostName = scalar('hosts', (value) => {
+  const host = value.toLowerCase()
+  if (host.includes('*'))
+    return new Complaint('is a wildcard: only whole names are supported', 'omit `hosts` for any host')
+  if (/^\[?[0-9a-f:.]*:[0-9a-f:.]*\]?$/.test(host) && isIPv6(host.replace(/^\[|\]$/g, '')))
+    return `[${canonicalHost(host.replace(/^\[|\]$/g, ''))}]`
+  if (/:\d*$/.test(host)) return new Complaint('must be without a port', 'the port is that of `listen`')
+  if (HOST_NAME.test(host)) return host
+  const ascii = /[^\0-\x7f]/.test(host) ? domainToASCII(host) : ''
+  return new Complaint('must be a host name such as shop.example.com', ascii ? `write ${ascii}` : undefined)
+})
+
+/** Visible ASCII without what would be another thing in a URL. */
+const URL_PATH = /^\/[!-~]*$/
+
+function judgePath(value: string): Complaint | undefined {
+  if (!value.startsWith('/')) return new Complaint('must begin with /')
+  if (/[?#]/.test(value)) return new Complaint('must be a path, without ? and #')
+  if (!URL_PATH.test(value)) return new Complaint('must be visible ASCII characters without spaces')
+}
+
+export const urlPath = scalar('path', (value) => judgePath(value) ?? value)
+
+/** Yields the prefix without a slash at its end, so that /api and /api/ are one claim. */
+export const pathPrefix = scalar('path', (value) => {
+  const complaint = judgePath(value)
+  if (complaint) return complaint
+  if (/%|\\|\/\/|\/\.{1,2}(?:\/|$)/.test(value)) {
+    return new Complaint(
+      'must be without %, \\, // and dot segments: requests are matched as they are written',
+    )
+  }
+  return value.replace(/(?<=.)\/$/, '')
+})
+
+// Names.
+
+/** A release id: what the admin API accepts as well. */
+export const RELEASE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
+
+export const firstRelease = scalar('release or slot', (value) =>
+  RELEASE_ID.test(value)
+    ? value
+    : new Complaint(
+        'must be 1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit',
+      ),
+)
+
+/** An actor of this name is slotgate itself. */
+const OWN_NAME = 'slotgate'
+
+export const keyId = scalar('name', (value) => {
+  if (value === OWN_NAME)
+    return new Complaint('is what the journal calls slotgate itself', 'choose another id')
+  return /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(value)
+    ? value
+    : new Complaint(
+        'must be 1 to 64 letters, digits, dots, dashes, underscores and @, beginning with a letter or digit',
+      )
+})
+
+/** A secret has no place in a file that is committed and shown around. */
+export const secretVariable: Kind<string> = {
+  name: 'text',
+  read(reading, key, node) {
+    if (isScalar(node) && /^\$\{\w+\}$/.test(String(node.value))) return reading.expand(key, node)
+    // What is written there is not repeated: it may be the secret.
+    return reading.complain(key, 'must come from the environment', `write "\${NAME}", or use secret_file`)
+  },
+}
+
+export const action = oneOf(...ACTIONS)
+
+export function judgeServiceName(name: string): Complaint | undefined {
+  if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name)) {
+    return new Complaint('a service name is 1 to 63 small letters, digits, dashes and underscores')
+  }
+  // State is kept by service name in plain objects; every object has a `constructor`.
+  if (name in {}) return new Complaint('this name is reserved', 'choose another one')
+}
+
+export const isSlotName = (name: string): boolean => SLOTS.some((slot) => slot === name)

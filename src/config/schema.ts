@@ -1,0 +1,179 @@
+// Every key of the config: its kind, its default and what it is for. The docs are tested against this table.
+import { ENV } from '../contract.ts'
+import { Complaint, defaulted, list, map, named, nested, optional, orOff, required } from './kinds.ts'
+import {
+  action,
+  block,
+  count,
+  duration,
+  filePath,
+  firstRelease,
+  hostName,
+  internalAddress,
+  judgeServiceName,
+  keyId,
+  listenAddress,
+  oneOf,
+  pathPrefix,
+  publicAddress,
+  secretVariable,
+  size,
+  text,
+  threads,
+  urlPath,
+  word,
+} from './scalars.ts'
+
+const GIVEN_AT_BOOT: readonly string[] = Object.values(ENV)
+
+function judgeVariable(name: string): Complaint | undefined {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) return new Complaint('is not the name of a variable')
+  if (GIVEN_AT_BOOT.includes(name)) return new Complaint('is set by slotgate at each boot', 'take it out')
+}
+
+const ADMIN_KEY = map({
+  id: required(keyId, 'the name of the key in calls and in the journal'),
+  algorithm: required(oneOf('ed25519', 'hmac-sha256'), 'how calls are signed with it'),
+  public_key: optional(word, 'ed25519: the public key, raw or SPKI in base64, or PEM'),
+  secret_file: optional(
+    filePath('file'),
+    'hmac-sha256: a file with the secret in base64, readable by its owner alone',
+  ),
+  secret: optional(
+    secretVariable,
+    `hmac-sha256: the secret in base64, from the environment, as in "\${NAME}"`,
+  ),
+  allow: required(list(action, { atLeast: 1 }), 'what calls signed with it may do'),
+})
+
+const ADMIN = map({
+  listen: defaulted(
+    listenAddress,
+    '127.0.0.1:8081',
+    'where the admin API listens; beyond this machine it needs `tls`',
+  ),
+  tls: optional(
+    map({
+      cert: required(filePath('file'), 'the certificate chain, PEM'),
+      key: required(filePath('file'), 'its private key, PEM'),
+    }),
+    'the certificate of the admin API',
+  ),
+  keys: defaulted(list(ADMIN_KEY), [], 'who may call the admin API'),
+})
+
+// The numbers of HTTP.md §3.3, with reasons where it leaves a choice.
+const RELAY = map({
+  trusted_proxies: defaulted(list(block), [], 'whose forwarded fields are believed'),
+  forwarded: defaulted(
+    oneOf('x-forwarded', 'forwarded', 'both'),
+    'x-forwarded',
+    'which forwarded fields the app gets',
+  ),
+  // A request line of 8000 bytes has to pass (RFC 9112 §3), and cookies beside it. Node's parser takes no more than this.
+  head_limit: defaulted(
+    size({ atLeastBytes: 1024, atMostBytes: 1024 * 1024 }),
+    '16KiB',
+    'the largest head of a request or a response',
+  ),
+  field_limit: defaulted(count(10, 1000), '100', 'the most fields in one head'),
+  body_limit: defaulted(orOff(size()), 'off', 'the largest body of a request'),
+  head_timeout: defaulted(duration(), '10s', 'how long the head of a request may take to arrive'),
+  // Longer than the 60 s after which most load balancers drop an idle connection: the one who sends has to be the one
+  // who closes, or a request meets a connection that is just going away.
+  keep_alive_timeout: defaulted(duration(), '65s', 'how long an idle connection of a client is kept'),
+  // Between the 15 s for a body that arrives and the 60 s for one that is not taken: one number serves both ways.
+  stall_timeout: defaulted(duration(), '30s', 'how long a body may stand still, in either direction'),
+  connect_timeout: defaulted(duration(), '2s', 'how long connecting to the app may take'),
+  upstream_timeout: defaulted(duration(), '60s', 'how long the app may take to begin its answer'),
+  // Many app servers close an idle connection after 4 or 5 s; slotgate has to be the first to let go.
+  upstream_idle: defaulted(duration(), '3500ms', 'how long an idle connection to the app is kept'),
+  tunnel_idle: defaulted(duration(), '5m', 'how long an upgraded connection may be silent both ways'),
+})
+
+const RELEASES = map({
+  driver: defaulted(oneOf('process'), 'process', 'how a release is booted'),
+  command: required(
+    list(word, { atLeast: 1 }),
+    'the program and its arguments; `{release}` stands for the release id',
+  ),
+  cwd: defaulted(filePath('folder'), 'releases/{release}', 'where it runs; `{release}` as above'),
+  setup: optional(
+    list(word, { atLeast: 1 }),
+    'a command to run there once, before the first boot of a release',
+  ),
+  env: defaulted(named(text, judgeVariable), {}, 'variables for it; `{release}` as above'),
+})
+
+const SLOT = map({
+  public: required(publicAddress, 'where requests go'),
+  internal: required(internalAddress, 'where health and schema status are asked'),
+})
+
+const SERVICE = map({
+  hosts: defaulted(list(hostName), [], 'the hosts it answers to; none: any host'),
+  path_prefix: defaulted(pathPrefix, '/', 'the paths it answers to'),
+  releases: optional(RELEASES, 'slotgate boots the releases …'),
+  slots: optional(
+    map({ blue: required(SLOT, 'the slot blue'), green: required(SLOT, 'the slot green') }),
+    '… or something else runs the two slots',
+  ),
+  health: nested(
+    map({
+      path: defaulted(urlPath, '/healthz', 'answers 200 on the internal port when the release is ready'),
+      // Below this a health check is a load of its own.
+      interval: defaulted(
+        duration({ atLeastMs: 10 }),
+        '250ms',
+        'how often it is asked while a release boots',
+      ),
+      timeout: defaulted(duration(), '2s', 'how long one answer may take'),
+      within: defaulted(duration(), '30s', 'how long a release may take to become healthy'),
+    }),
+    'when a release counts as healthy',
+  ),
+  schema: nested(
+    orOff(
+      map({
+        path: defaulted(urlPath, '/schema/status', 'answers the schema status on the internal port'),
+        within: defaulted(duration(), '3s', 'how long one whole answer may take'),
+      }),
+    ),
+    'how a release is asked for its schema; `off` for an app without a database',
+  ),
+  drain: nested(
+    map({
+      within: defaulted(duration({ atLeastMs: 0 }), '30s', 'how long requests of the former slot may go on'),
+      tunnels_within: defaulted(
+        duration({ atLeastMs: 0 }),
+        '5m',
+        'how long its upgraded connections and event streams may go on',
+      ),
+    }),
+    'what happens to open requests after a switch',
+  ),
+  first: optional(
+    firstRelease,
+    'on an empty journal, the release to boot (with `slots`: the slot) and promote, through the gate',
+  ),
+  previous: defaulted(
+    oneOf('keep', 'stop'),
+    'keep',
+    'whether the former release keeps running after the drain',
+  ),
+})
+
+export const CONFIG = map({
+  listen: defaulted(listenAddress, '127.0.0.1:8080', 'where the front door listens'),
+  threads: defaulted(threads, 'auto', 'threads of the front door; this version serves from the main thread'),
+  admin: nested(ADMIN, 'the admin API'),
+  state_dir: defaulted(filePath('folder'), '.slotgate', 'where the journal is kept'),
+  relay: nested(RELAY, 'limits and times of the front door'),
+  services: required(named(SERVICE, judgeServiceName), 'the apps behind the front door, by name'),
+})
+
+type DraftOf<K> = K extends { read(...args: never): infer T } ? NonNullable<T> : never
+
+export type ConfigDraft = DraftOf<typeof CONFIG>
+export type ServiceDraft = DraftOf<typeof SERVICE>
+export type AdminKeyDraft = DraftOf<typeof ADMIN_KEY>
