@@ -228,6 +228,13 @@ export const ERRORS = {
     'client',
     'A release id is 1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit; got {got}.',
   ),
+  already_live: entry(
+    409,
+    'switch',
+    'client',
+    'Release {release} is live already.',
+    'To start it anew behind the switch, deploy it.',
+  ),
   release_not_running: entry(
     409,
     'switch',
@@ -332,6 +339,15 @@ export const ERRORS = {
     RETRY,
   ),
   body_too_large: entry(413, 'admin', 'client', 'The body is larger than {limit_bytes} bytes.'),
+  request_malformed: entry(400, 'admin', 'client', 'The request cannot be read: {detail}.'),
+  query_invalid: entry(400, 'admin', 'client', 'The query does not fit: {detail}.'),
+  if_match_invalid: entry(
+    400,
+    'admin',
+    'client',
+    'If-Match must be one generation in quotes, such as "17"; got {got}.',
+    'The generation is in the status of the service.',
+  ),
   body_invalid: entry(400, 'admin', 'client', 'The body does not fit: {detail}.'),
   unknown_service: entry(404, 'admin', 'client', 'There is no service {service}.', 'Known: {known}.'),
   unknown_route: entry(404, 'admin', 'client', 'There is no {method} {path} here.', 'See docs/admin.md.'),
@@ -343,6 +359,13 @@ export const ERRORS = {
     'relay',
     'client',
     'The head of the request is larger than {limit_bytes} bytes.',
+  ),
+  too_many_fields: entry(431, 'relay', 'client', 'The request has more than {limit} header fields.'),
+  request_too_large: entry(
+    413,
+    'relay',
+    'client',
+    'The body of the request is larger than {limit_bytes} bytes.',
   ),
   request_timeout: entry(408, 'relay', 'client', 'The request did not arrive in time.'),
   expectation_failed: entry(417, 'relay', 'client', 'Only 100-continue may be expected.'),
@@ -371,6 +394,7 @@ export const ERRORS = {
   upstream_failed: entry(502, 'relay', 'app', 'The app ended the connection before it answered.'),
   upstream_invalid: entry(502, 'relay', 'app', 'The app gave an answer that cannot be relayed.'),
   upstream_timeout: entry(504, 'relay', 'app', 'The app did not answer in time.', undefined, RETRY),
+  tunnel_idle: entry(0, 'relay', 'client', 'Nothing came through the tunnel for {within_ms} ms.'),
   client_closed: entry(499, 'relay', 'client', 'The client went away before the answer was complete.'),
 
   // Starting.

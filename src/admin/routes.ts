@@ -1,0 +1,191 @@
+// The calls of the admin API (DESIGN §8): each is a schema, what a key needs to be allowed, and one call of Control.
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { Action } from '../config/types.ts'
+import { SlotgateError } from '../errors.ts'
+import type { CallContext, Control } from '../switch/types.ts'
+import * as schemas from './schemas.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** What the key must be allowed to do: all of these. Absent: the route is open to anybody. */
+    needs?: readonly Action[]
+  }
+  interface FastifyRequest {
+    /** The key id of a verified call; empty before and where none is needed. */
+    actor: string
+  }
+}
+
+interface ServiceParams {
+  Params: { service: string }
+}
+
+const PROBLEM = {
+  description: 'A problem document (RFC 9457); docs/errors.md lists the codes.',
+  content: { 'application/problem+json': { schema: schemas.problem } },
+}
+
+const answers = (description: string, schema: object) => ({
+  200: { description, content: { 'application/json': { schema } } },
+  '4xx': PROBLEM,
+  '5xx': PROBLEM,
+})
+
+/** Signed routes; the id names the call in the audit log and in the OpenAPI document. */
+const signed = (id: string, needs: readonly Action[], summary: string, schema: object) => ({
+  config: { needs },
+  schema: {
+    operationId: id,
+    summary,
+    description: `Needs a key that may ${needs.join(' and ')}.`,
+    security: [{ signature: [] }],
+    ...schema,
+  },
+})
+
+/** Routes that change what runs take a condition, and name their service. */
+const acting = (id: string, needs: readonly Action[], summary: string, body: object, result: object) =>
+  signed(id, needs, summary, {
+    params: schemas.serviceParams,
+    headers: schemas.ifMatchHeader,
+    body,
+    response: answers('Done.', result),
+  })
+
+/**
+ * @returns who calls and, from If-Match, on what condition
+ * @throws if_match_invalid for anything but one strong entity tag that is a generation (RFC 9110 §13.1.1)
+ */
+function contextOf(request: FastifyRequest): CallContext {
+  const { actor } = request
+  const ifMatch = request.headers['if-match']
+  if (ifMatch === undefined) return { actor }
+  const digits = /^"(0|[1-9][0-9]{0,14})"$/.exec(ifMatch)?.[1]
+  if (digits === undefined) throw new SlotgateError('if_match_invalid', { got: ifMatch })
+  return { actor, ifGeneration: Number(digits) }
+}
+
+export function addRoutes(app: FastifyInstance, control: Control): void {
+  addOpenRoutes(app)
+  addReadingRoutes(app, control)
+  addActingRoutes(app, control)
+}
+
+/** What anybody may read: that slotgate is up, and how to talk to it, which is what the documentation says as well. */
+function addOpenRoutes(app: FastifyInstance): void {
+  app.get(
+    '/healthz',
+    {
+      schema: {
+        operationId: 'healthz',
+        summary: 'Is slotgate up?',
+        response: answers('It is.', schemas.health),
+      },
+    },
+    async () => ({ status: 'ok' }),
+  )
+  app.get(
+    '/openapi.json',
+    {
+      schema: {
+        operationId: 'openapi',
+        summary: 'This document.',
+        response: answers('OpenAPI 3.1.', { type: 'object' }),
+      },
+    },
+    async () => app.swagger(),
+  )
+}
+
+function addReadingRoutes(app: FastifyInstance, control: Control): void {
+  app.get(
+    '/v1/services',
+    signed('services', ['read'], 'The status of every service.', {
+      response: answers('By name.', schemas.services),
+    }),
+    async () => ({ services: await control.statuses() }),
+  )
+
+  app.get<ServiceParams>(
+    '/v1/services/:service',
+    signed('status', ['read'], 'Pointer, slots, releases, health, schema, claims and door of a service.', {
+      params: schemas.serviceParams,
+      response: answers('The status; its ETag is the generation.', schemas.serviceStatus),
+    }),
+    async ({ params }, reply) => {
+      const status = await control.status(params.service)
+      reply.header('etag', `"${status.generation}"`)
+      return status
+    },
+  )
+
+  app.get<{ Querystring: { service?: string; limit: number; before?: number } }>(
+    '/v1/history',
+    {
+      ...signed('history', ['read'], 'The journal, newest first.', {
+        querystring: schemas.historyQuery,
+        response: answers(
+          'Records; pass the last `seq` as `before` for those that came earlier.',
+          schemas.history,
+        ),
+      }),
+      preValidation: async (request) => readNumbers(request.query, ['limit', 'before']),
+    },
+    async ({ query }) => ({ records: control.history(query) }),
+  )
+}
+
+/** A query holds text; what is no number stays text, and the schema names it. */
+function readNumbers(query: Record<string, unknown>, names: readonly string[]): void {
+  for (const name of names) {
+    const value = query[name]
+    if (typeof value === 'string' && /^[0-9]{1,15}$/.test(value)) query[name] = Number(value)
+  }
+}
+
+function addActingRoutes(app: FastifyInstance, control: Control): void {
+  app.post<ServiceParams & { Body: { release: string } }>(
+    '/v1/services/:service/stage',
+    acting(
+      'stage',
+      ['stage'],
+      'Boot a release into the idle slot.',
+      schemas.releaseBody,
+      schemas.stageResult,
+    ),
+    async (request) => control.stage(request.params.service, request.body.release, contextOf(request)),
+  )
+
+  app.post<ServiceParams & { Body: { operation: 'promote' | 'rollback'; to?: string } }>(
+    '/v1/services/:service/check',
+    acting('check', ['read'], 'The verdict, without acting.', schemas.checkBody, schemas.checkResult),
+    async (request) => {
+      const { operation, to } = request.body
+      return control.check(request.params.service, operation, to, contextOf(request))
+    },
+  )
+
+  app.post<ServiceParams>(
+    '/v1/services/:service/promote',
+    acting('promote', ['promote'], 'Gate the idle release, then flip.', schemas.noBody, schemas.switchResult),
+    async (request) => control.promote(request.params.service, contextOf(request)),
+  )
+
+  app.post<ServiceParams & { Body: { to?: string } }>(
+    '/v1/services/:service/rollback',
+    acting(
+      'rollback',
+      ['rollback'],
+      'Gate an earlier release, then flip back to it.',
+      schemas.toBody,
+      schemas.switchResult,
+    ),
+    async (request) => control.rollback(request.params.service, request.body.to, contextOf(request)),
+  )
+
+  app.post<ServiceParams & { Body: { release: string } }>(
+    '/v1/services/:service/deploy',
+    acting('deploy', ['stage', 'promote'], 'Stage, then promote.', schemas.releaseBody, schemas.switchResult),
+    async (request) => control.deploy(request.params.service, request.body.release, contextOf(request)),
+  )
+}

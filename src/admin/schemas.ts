@@ -1,0 +1,223 @@
+// JSON schemas of what the admin API takes and answers. Those of the input are enforced; those of the answers describe
+// the types of switch/types.ts for the OpenAPI document, and a test holds the two together.
+import { SLOTS } from '../contract.ts'
+import { EVENTS } from '../journal/record.ts'
+
+type Schema = Record<string, unknown>
+type Properties = Record<string, Schema>
+
+const text: Schema = { type: 'string' }
+const textOrNull: Schema = { type: ['string', 'null'] }
+const flag: Schema = { type: 'boolean' }
+const count: Schema = { type: 'integer', minimum: 0 }
+const countOrNull: Schema = { type: ['integer', 'null'], minimum: 0 }
+const time: Schema = { type: 'string', format: 'date-time' }
+const timeOrNull: Schema = { type: ['string', 'null'], format: 'date-time' }
+const slot: Schema = { type: 'string', enum: SLOTS }
+const listOf = (items: Schema): Schema => ({ type: 'array', items })
+const orNull = (schema: Schema): Schema => ({ anyOf: [schema, { type: 'null' }] })
+
+/** All properties are required but those named in `optional`; others are refused unless `open`. */
+function object(properties: Properties, { optional = [] as string[], open = false } = {}): Schema {
+  const required = Object.keys(properties).filter((name) => !optional.includes(name))
+  return { type: 'object', properties, required, additionalProperties: open }
+}
+
+export const RELEASE_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
+const release: Schema = { type: 'string', pattern: RELEASE_PATTERN, examples: ['r42'] }
+
+// What callers send.
+export const serviceParams = object({ service: { type: 'string', minLength: 1, maxLength: 255 } })
+export const noBody = object({})
+export const releaseBody = object({ release })
+export const toBody = object({ to: release }, { optional: ['to'] })
+export const checkBody = object(
+  { operation: { type: 'string', enum: ['promote', 'rollback'] }, to: release },
+  { optional: ['to'] },
+)
+export const historyQuery = object(
+  {
+    service: text,
+    limit: { type: 'integer', minimum: 1, maximum: 1000, default: 100 },
+    before: { type: 'integer', minimum: 1 },
+  },
+  { optional: ['service', 'limit', 'before'] },
+)
+export const ifMatchHeader: Schema = {
+  type: 'object',
+  properties: { 'if-match': { ...text, description: 'The generation the caller has seen, such as "17".' } },
+}
+
+// What they get.
+const claims = object({ requests: count, tunnels: count })
+const range = object({ min: count, max: count })
+const reasonSchema = object({ code: text, sentence: text, hint: text }, { optional: ['hint'], open: true })
+
+const schemaStatus = object(
+  {
+    current_schema_version: count,
+    code_min_schema_version: count,
+    code_max_schema_version: count,
+    compatible: flag,
+  },
+  { open: true },
+)
+const party = object({ release: text, status: orNull(schemaStatus) })
+
+export const verdict = object({
+  operation: { type: 'string', enum: ['promote', 'rollback'] },
+  allowed: flag,
+  code: text,
+  reasons: listOf(reasonSchema),
+  warnings: listOf(reasonSchema),
+  target: party,
+  live: orNull(party),
+  evidence: { type: 'string', enum: ['probed', 'recorded', 'none'] },
+  attempts: count,
+})
+
+const schemaView = object({
+  current: count,
+  min: count,
+  max: count,
+  compatible: flag,
+  in_range: flag,
+  pending_migrations: listOf(text),
+  dirty: flag,
+  migration_running: flag,
+})
+
+const slotView = object({
+  slot,
+  release: textOrNull,
+  state: { type: 'string', enum: ['empty', 'starting', 'running', 'restarting', 'exited', 'stopped'] },
+  healthy: flag,
+  detail: textOrNull,
+  pid: countOrNull,
+  boot_id: textOrNull,
+  public_urls: listOf(text),
+  internal_url: textOrNull,
+  since: timeOrNull,
+  restarts: count,
+  schema: orNull(schemaView),
+  schema_problem: orNull(reasonSchema),
+  recorded_range: orNull(range),
+  claims,
+})
+
+const door = object({
+  open: { type: ['boolean', 'null'] },
+  to: textOrNull,
+  code: textOrNull,
+  sentence: text,
+  evidence: { type: 'string', const: 'recorded' },
+})
+
+const operationView = object({
+  operation: { type: 'string', enum: ['stage', 'check', 'promote', 'rollback', 'deploy', 'first'] },
+  release: textOrNull,
+  actor: text,
+  since: time,
+  step: text,
+})
+
+const drainView = object({
+  release: text,
+  slot,
+  generation: count,
+  claims,
+  requests_until: time,
+  tunnels_until: time,
+})
+
+export const serviceStatus = object({
+  service: text,
+  generation: count,
+  live: orNull(slotView),
+  idle: slotView,
+  door,
+  operation: orNull(operationView),
+  draining: listOf(drainView),
+  schema: object({
+    check: { type: 'string', enum: ['on', 'off'] },
+    current: countOrNull,
+    warnings: listOf(reasonSchema),
+  }),
+  hosts: listOf(text),
+  path_prefix: text,
+})
+
+export const services = object({ services: { type: 'object', additionalProperties: serviceStatus } })
+
+export const stageResult = object({
+  service: text,
+  operation: { type: 'string', const: 'stage' },
+  slot,
+  release: text,
+  boot_id: textOrNull,
+  pid: countOrNull,
+  public_urls: listOf(text),
+  internal_url: text,
+  generation: count,
+  took_ms: { type: 'number', minimum: 0 },
+})
+
+export const checkResult = object({
+  service: text,
+  operation: { type: 'string', enum: ['promote', 'rollback'] },
+  release: text,
+  allowed: flag,
+  generation: count,
+  verdict,
+})
+
+const placed = object({ slot, release: text })
+
+export const switchResult = object({
+  service: text,
+  operation: { type: 'string', enum: ['promote', 'rollback', 'deploy'] },
+  generation: count,
+  live: placed,
+  previous: orNull(placed),
+  verdict,
+  attempts: count,
+  took_ms: { type: 'number', minimum: 0 },
+})
+
+export const history = object({
+  records: listOf(
+    object(
+      {
+        seq: { type: 'integer', minimum: 1 },
+        time,
+        event: { type: 'string', enum: EVENTS },
+        actor: text,
+        service: text,
+        generation: count,
+        slot,
+        release: text,
+        prev: text,
+      },
+      { optional: ['service', 'generation', 'slot', 'release'], open: true },
+    ),
+  ),
+})
+
+export const health = object({ status: { type: 'string', const: 'ok' } })
+
+/** RFC 9457, with the members of errors.ts; the facts of the error stand beside them. */
+export const problem = object(
+  {
+    type: text,
+    title: text,
+    status: { type: 'integer' },
+    detail: text,
+    code: text,
+    stage: text,
+    retryable: flag,
+    request_id: text,
+    hint: text,
+    verdict,
+  },
+  { optional: ['hint', 'verdict'], open: true },
+)
