@@ -42,7 +42,7 @@ function sourceOf(reading: Reading, key: string, draft: AdminKeyDraft): Source |
   if (given.length === 1) return given[0]
   return reading.complain(
     key,
-    given.length === 0 ? `${needed} is missing` : `gives both ${needed}: one is enough`,
+    given.length === 0 ? `${needed} is missing` : `gives both ${fitting.join(' and ')}: one is enough`,
   )
 }
 

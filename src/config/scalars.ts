@@ -57,7 +57,7 @@ export const count = (least: number, most: number) =>
   })
 
 export const oneOf = <const T extends string>(...words: T[]) => {
-  const choice = words.length > 2 ? `one of ${words.join(', ')}` : words.join(' or ')
+  const choice = words.join(', ').replace(/, (?=[^,]+$)/, ' or ')
   return scalar(choice, (value) => {
     const guess = nearest(value, words)
     const found = words.find((candidate) => candidate === value)
@@ -213,16 +213,17 @@ const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?'
 const HOST_NAME = new RegExp(`^(?=.{1,253}$)${LABEL}(?:\\.${LABEL})*$`)
 
 /** A host as a request names it, without port; yields lower case, IPv6 in brackets. */
-export const hostName = scalar('hosts', (value) => {
+export const hostName = scalar('host', (value) => {
   const host = value.toLowerCase()
-  if (host.includes('*'))
-    return new Complaint('is a wildcard: only whole names are supported', 'omit `hosts` for any host')
-  if (/^\[?[0-9a-f:.]*:[0-9a-f:.]*\]?$/.test(host) && isIPv6(host.replace(/^\[|\]$/g, '')))
-    return `[${canonicalHost(host.replace(/^\[|\]$/g, ''))}]`
-  if (/:\d*$/.test(host)) return new Complaint('must be without a port', 'the port is that of `listen`')
+  const ipv6 = /^\[(.*)\]$/.exec(host)?.[1] ?? host
+  if (isIPv6(ipv6)) return `[${canonicalHost(ipv6)}]`
   if (HOST_NAME.test(host)) return host
+  if (host.includes('*')) {
+    return new Complaint('is a wildcard: only whole names are supported', 'omit `hosts` for any host')
+  }
+  if (/:\d+$/.test(host)) return new Complaint('must be without a port', 'the port is that of `listen`')
   const ascii = /[^\0-\x7f]/.test(host) ? domainToASCII(host) : ''
-  return new Complaint('must be a host name such as shop.example.com', ascii ? `write ${ascii}` : undefined)
+  return new Complaint('must be a host name such as shop.example.com', ascii && `write ${ascii}`)
 })
 
 /** Visible ASCII without what would be another thing in a URL. */
