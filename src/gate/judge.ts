@@ -206,6 +206,13 @@ export function judgeRecorded(release: string, recorded: Range, live: Party): Ve
   return conclude('rollback', target, live, reasons, [], 'recorded')
 }
 
+/** Row 17 for a rollback: there is no target that could be asked. */
+export function noPrevious(live: Party | null): Verdict {
+  const reading: Reading = { ok: false, code: 'no_previous_release', facts: {} }
+  const target = { release: '', internalUrl: '', reading }
+  return conclude('rollback', target, live, [reason('no_previous_release')], [], 'none')
+}
+
 function conclude(
   operation: GateOperation,
   target: Target,

@@ -2,8 +2,10 @@
 // shapes as they are; the CLI prints them. JSON field names are snake_case, as on the wire.
 import type { Range, SlotName } from '../contract.ts'
 import type { Reason } from '../errors.ts'
+import type { Door } from '../gate/door.ts'
 import type { Verdict } from '../gate/judge.ts'
 import type { JournalRecord } from '../journal/record.ts'
+import type { OccupantState } from '../slots/occupants.ts'
 import type { ClaimCounts } from '../slots/table.ts'
 
 export type Operation = 'stage' | 'check' | 'promote' | 'rollback' | 'deploy' | 'first'
@@ -16,7 +18,7 @@ export interface CallContext {
   ifGeneration?: number
 }
 
-export type SlotState = 'empty' | 'starting' | 'running' | 'restarting' | 'exited' | 'stopped'
+export type SlotState = 'empty' | OccupantState
 
 /** What the status says of a release's schema, read at the moment of the call. */
 export interface SchemaView {
@@ -52,16 +54,6 @@ export interface SlotView {
   recorded_range: Range | null
   /** Requests and tunnels being answered by this slot right now. */
   claims: ClaimCounts
-}
-
-/** Is there, right now, a release that a rollback would be allowed to reach? From recorded ranges (DESIGN §4). */
-export interface Door {
-  /** null: unknown. */
-  open: boolean | null
-  to: string | null
-  code: string | null
-  sentence: string
-  evidence: 'recorded'
 }
 
 export interface OperationView {

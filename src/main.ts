@@ -1,0 +1,244 @@
+#!/usr/bin/env node
+// The composition root and the executable: connects config, journal, slots, switch, front door and admin door.
+import { join } from 'node:path'
+import { type Admin, createAdmin } from './admin/server.ts'
+import { runCli } from './cli/run.ts'
+import { loadConfig } from './config/load.ts'
+import { reloadable } from './config/reload.ts'
+import type { Config, ListenAddress, ServiceConfig } from './config/types.ts'
+import { messageOf } from './errors.ts'
+import { Journal } from './journal/file.ts'
+import { createLogger, type Logger } from './log.ts'
+import { createRelay, type Relay } from './relay/relay.ts'
+import type { Driver } from './slots/drivers/driver.ts'
+import { createProcessDriver } from './slots/drivers/process.ts'
+import { createUrlDriver } from './slots/drivers/url.ts'
+import { stopLeftovers, stopStragglers } from './slots/leftovers.ts'
+import { Occupants } from './slots/occupants.ts'
+import { ownStateDir } from './slots/owner.ts'
+import { createBuffer, openTable, type Table } from './slots/table.ts'
+import { createControl } from './switch/control.ts'
+import { Drains } from './switch/drain.ts'
+import { Lock } from './switch/lock.ts'
+import type { Service } from './switch/needs.ts'
+import { resume } from './switch/resume.ts'
+import type { Control } from './switch/types.ts'
+
+/** The data plane runs in the main thread: one worker, number 0. */
+const WORKERS = 1
+
+export interface Slotgate {
+  /** Where the front door listens; the port that was chosen where the config says 0. */
+  readonly frontDoor: ListenAddress
+  readonly admin: ListenAddress
+  readonly control: Control
+  /** Takes over what a changed config may change while running, and returns a sentence for what it may not. */
+  reload(next: Config): string[]
+  /** No new connections; what is open finishes within the drain time; every process is stopped. */
+  close(): Promise<void>
+}
+
+/** What can change while running, read at each use. */
+interface Current {
+  config: Config
+}
+
+/**
+ * Starts everything, in the order in which a failure leaves nothing behind: own the state folder, read the journal,
+ * open the doors, end what a crash left over, bring the live releases up.
+ *
+ * @throws SlotgateError `state_dir_in_use`, `state_dir_unusable`, `journal_broken`, `port_in_use`, `listen_failed`
+ */
+export async function start(config: Config, log: Logger = createLogger()): Promise<Slotgate> {
+  const undo: (() => Promise<unknown>)[] = []
+  try {
+    undo.push(await ownStateDir(config.stateDir))
+    const journal = await Journal.open(join(config.stateDir, 'journal.jsonl'))
+    undo.push(() => journal.close())
+    if (journal.tornBytes > 0)
+      log.warn({ bytes: journal.tornBytes }, 'dropped a torn last line of the journal')
+    const layout = { services: config.services.length, workers: WORKERS }
+    const table = openTable(createBuffer(layout), layout)
+    const relay = createRelay({
+      listen: config.listen,
+      relay: config.relay,
+      services: config.services,
+      table,
+      log,
+    })
+    const frontDoor = await relay.listen()
+    undo.push(() => relay.close(0))
+    await stopLeftovers(journal, config.stateDir, log)
+    const closing = new AbortController()
+    const current = { config }
+    const services = new Map(
+      config.services.map(({ name }, index) => [
+        name,
+        createService({ index, name, current, table, relay, journal, log, closing: closing.signal }),
+      ]),
+    )
+    const control = createControl(services)
+    const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })
+    const adminAddress = await admin.listen()
+    undo.push(() => admin.close())
+    await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
+    await Promise.all([...services.values()].map(resume))
+    return {
+      frontDoor,
+      admin: adminAddress,
+      control,
+      reload: (next) => reload(current, next, admin),
+      async close() {
+        log.info('stopping: no new connections, open ones may finish')
+        const all = [...services.values()]
+        const operationsEnded = Promise.all(all.map(({ lock }) => lock.close()))
+        closing.abort()
+        await relay.close(Math.max(...current.config.services.map(({ drain }) => drain.withinMs)))
+        await operationsEnded
+        await Promise.all(all.map(({ occupants }) => occupants.close()))
+        await stopStragglers(config.stateDir)
+        await admin.close()
+        await journal.append({ event: 'slotgate_stopped', actor: 'slotgate' }).catch(() => {})
+        await journal.close()
+        await undo[0]?.()
+      },
+    }
+  } catch (error) {
+    for (const step of undo.reverse()) await step().catch(() => {})
+    throw error
+  }
+}
+
+/** Where the clock went back since the last record, calls signed before that record could be replays. */
+function lastSigned(journal: Journal): { acceptSignedAfterMs?: number } {
+  const last = journal.records.at(-1)
+  const lastMs = last ? Date.parse(last.time) : 0
+  return lastMs > Date.now() ? { acceptSignedAfterMs: lastMs } : {}
+}
+
+interface ServiceParts {
+  index: number
+  name: string
+  current: Current
+  table: Table
+  relay: Relay
+  journal: Journal
+  log: Logger
+  closing: AbortSignal
+}
+
+function createService({ index, name, current, table, relay, journal, log, closing }: ServiceParts): Service {
+  const settings = () => current.config.services[index] ?? fail(name)
+  const driver = createDriver(settings, journal, log, current.config.stateDir)
+  const occupants = new Occupants({
+    service: name,
+    driver,
+    settings: () => ({ health: settings().health, stopWithinMs: settings().drain.withinMs }),
+    journal,
+    log,
+    setBackend: (slot, backend) => relay.setBackend(index, slot, backend),
+    liveSlot: () => table.pointer(index).slot,
+    generation: () => table.pointer(index).generation,
+  })
+  occupants.watch()
+  const service: Service = {
+    index,
+    name,
+    get config() {
+      return settings()
+    },
+    table,
+    driver,
+    occupants,
+    dataPlane: relay,
+    journal,
+    lock: new Lock(),
+    drains: new Drains(() => service),
+    log,
+    closing,
+  }
+  return service
+}
+
+function fail(name: string): never {
+  throw new Error(`service ${name} left the config while running`)
+}
+
+function createDriver(
+  settings: () => ServiceConfig,
+  journal: Journal,
+  log: Logger,
+  stateDir: string,
+): Driver {
+  const { name, releases, slots } = settings()
+  if (slots) return createUrlDriver({ slots, health: () => settings().health })
+  if (!releases) return fail(name)
+  return createProcessDriver({
+    service: name,
+    releases,
+    settings: () => ({ health: settings().health, stopWithinMs: settings().drain.withinMs }),
+    stateDir,
+    journal,
+    log,
+  })
+}
+
+function reload(current: Current, next: Config, admin: Admin): string[] {
+  const { apply, cannot } = reloadable(current.config, next)
+  current.config = apply
+  admin.setKeys(apply.admin.keys)
+  return cannot
+}
+
+/** Runs until a signal ends it. A second signal ends it at once; the processes it booted end with it either way. */
+export async function serve(file: string, log: Logger = createLogger()): Promise<number> {
+  const slotgate = await start(loadConfig(file), log)
+  const at = ({ host, port }: ListenAddress) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+  log.info(
+    { front_door: at(slotgate.frontDoor), admin: at(slotgate.admin), pid: process.pid },
+    'slotgate is up',
+  )
+  process.on('SIGHUP', () => reloadFile(slotgate, file, log))
+  // One connection's bug must not end everybody's front door.
+  process.on('uncaughtException', (error) =>
+    log.fatal({ err: error, code: 'internal_error' }, messageOf(error)),
+  )
+  await stopSignal(log)
+  await slotgate.close()
+  log.info('slotgate has stopped')
+  return 0
+}
+
+function reloadFile(slotgate: Slotgate, file: string, log: Logger): void {
+  try {
+    const cannot = slotgate.reload(loadConfig(file))
+    log.info({ file, cannot }, 'the config was read again')
+  } catch (error) {
+    log.error({ file, err: error }, 'the config was not taken over; the running one stays')
+  }
+}
+
+function stopSignal(log: Logger): Promise<void> {
+  return new Promise((resolve) => {
+    let signalled = false
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (signalled) {
+          log.warn({ signal }, 'a second signal: ending at once')
+          process.exit(1)
+        }
+        signalled = true
+        resolve()
+      })
+    }
+  })
+}
+
+if (import.meta.main) {
+  process.exitCode = await runCli(process.argv.slice(2), {
+    serve,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    env: process.env,
+  })
+}

@@ -1,0 +1,119 @@
+// One GET of an app's internal port, bounded in time and size: all that slotgate ever asks of an app.
+import { Agent, type Dispatcher, errors } from 'undici'
+import type { Address } from '../config/types.ts'
+import { ROLE_HEADER, type Role } from '../contract.ts'
+import { messageOf } from '../errors.ts'
+
+const DEFAULT_LIMIT_BYTES = 64 * 1024
+const HEAD_LIMIT_BYTES = 16 * 1024
+
+const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host)
+
+const originOf = (address: Address): string =>
+  address.kind === 'tcp' ? `http://${hostInUrl(address.host)}:${address.port}` : 'http://localhost'
+
+/** An address as a person types it: `http://127.0.0.1:3901`, or `unix:/run/green.sock`. */
+export const urlOf = (address: Address): string =>
+  address.kind === 'tcp' ? originOf(address) : `unix:${address.path}`
+
+export interface Answer {
+  status: number
+  body: Buffer
+}
+
+export interface Question {
+  address: Address
+  path: string
+  /** What the asked process is to slotgate right now; it is told with every question. */
+  role: Role
+  /** For the whole exchange, connecting included, in milliseconds. A body that drips ends here too. */
+  withinMs: number
+  limitBytes?: number
+}
+
+/** How asking failed, in the few kinds that matter. */
+export type AskFailure = 'unreachable' | 'timeout' | 'too_large'
+
+export class AskError extends Error {
+  readonly failure: AskFailure
+
+  constructor(failure: AskFailure, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'AskError'
+    this.failure = failure
+  }
+}
+
+/**
+ * Asks once, on a connection of its own: a pooled one could be answered by a process that is already gone.
+ * Redirects are not followed.
+ *
+ * @throws AskError
+ */
+export async function ask(question: Question): Promise<Answer> {
+  const { address, path, role, withinMs } = question
+  const agent = new Agent({
+    maxHeaderSize: HEAD_LIMIT_BYTES,
+    connect: { timeout: withinMs, ...(address.kind === 'unix' && { socketPath: address.path }) },
+  })
+  try {
+    const response = await agent.request({
+      origin: originOf(address),
+      path,
+      method: 'GET',
+      headers: { accept: 'application/json', [ROLE_HEADER]: role },
+      signal: AbortSignal.timeout(withinMs),
+    })
+    return { status: response.statusCode, body: await readBody(response, question) }
+  } catch (error) {
+    throw toAskError(error, withinMs)
+  } finally {
+    // Not awaited: closing must not outlast the deadline when the app holds the connection open.
+    agent.destroy().catch(() => {})
+  }
+}
+
+async function readBody(
+  response: Dispatcher.ResponseData,
+  { limitBytes = DEFAULT_LIMIT_BYTES }: Question,
+): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response.body) {
+    size += chunk.length
+    if (size > limitBytes) throw new AskError('too_large', `the answer is larger than ${limitBytes} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function toAskError(error: unknown, withinMs: number): AskError {
+  if (error instanceof AskError) return error
+  const options = { cause: error }
+  if (error instanceof errors.HeadersOverflowError) {
+    return new AskError(
+      'too_large',
+      `the head of the answer is larger than ${HEAD_LIMIT_BYTES} bytes`,
+      options,
+    )
+  }
+  const timedOut = error instanceof errors.ConnectTimeoutError || nameOf(error) === 'TimeoutError'
+  if (timedOut) return new AskError('timeout', `no complete answer within ${withinMs} ms`, options)
+  return new AskError('unreachable', describe(error), options)
+}
+
+const nameOf = (error: unknown): string => (error instanceof Error ? error.name : '')
+
+const SYSTEM_ERRORS: Record<string, string> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'the connection was reset',
+  UND_ERR_SOCKET: 'the connection ended early',
+  ENOENT: 'there is no such socket',
+  EACCES: 'permission denied',
+}
+
+function describe(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  if (code.startsWith('HPE_')) return 'the answer is not HTTP'
+  return SYSTEM_ERRORS[code] ?? messageOf(error)
+}

@@ -1,0 +1,147 @@
+// The operations as the admin door calls them: each takes the service's lock, checks the caller's condition, acts.
+import { SlotgateError } from '../errors.ts'
+import type { JournalRecord } from '../journal/record.ts'
+import { askable, decide, rangesOf, runningIn } from './ask.ts'
+import { checkGeneration, checkReleaseId } from './conditions.ts'
+import type { Progress } from './lock.ts'
+import { idleSlot, type Service } from './needs.ts'
+import { promote } from './promote.ts'
+import { checkRollback, rollback } from './rollback.ts'
+import { stage } from './stage.ts'
+import { statusOf } from './status.ts'
+import type { CallContext, CheckResult, Control, HistoryQuery, Operation, SwitchResult } from './types.ts'
+
+export function createControl(services: ReadonlyMap<string, Service>): Control {
+  function find(name: string): Service {
+    const service = services.get(name)
+    if (service) return service
+    throw new SlotgateError('unknown_service', { service: name, known: [...services.keys()] })
+  }
+
+  /** Steps 1 and 2 of DESIGN §4, the same for every operation. */
+  function alone<Result>(
+    service: Service,
+    operation: Operation,
+    release: string | null,
+    context: CallContext,
+    work: (progress: Progress) => Promise<Result>,
+  ): Promise<Result> {
+    const request = { service: service.name, operation, release, actor: context.actor }
+    return service.lock.run(request, async (progress) => {
+      checkGeneration(service, context)
+      return work(progress)
+    })
+  }
+
+  return {
+    async statuses() {
+      const all = await Promise.all([...services.values()].map(statusOf))
+      return Object.fromEntries(all.map((status) => [status.service, status]))
+    },
+    async status(name) {
+      return statusOf(find(name))
+    },
+    async stage(name, release, context) {
+      const service = find(name)
+      return alone(service, 'stage', release, context, (progress) =>
+        stage(service, release, context, progress),
+      )
+    },
+    async check(name, operation, to, context) {
+      const service = find(name)
+      return operation === 'promote'
+        ? checkPromote(service, context)
+        : alone(service, 'check', to ?? null, context, (progress) =>
+            checkBack(service, to, context, progress),
+          )
+    },
+    async promote(name, context) {
+      const service = find(name)
+      const release = service.occupants.get(idleSlot(service))?.release ?? null
+      return alone(service, 'promote', release, context, (progress) =>
+        promote(service, 'promote', context, progress),
+      )
+    },
+    async rollback(name, to, context) {
+      const service = find(name)
+      return alone(service, 'rollback', to ?? null, context, (progress) =>
+        rollback(service, to, context, progress),
+      )
+    },
+    async deploy(name, release, context) {
+      const service = find(name)
+      checkReleaseId(release)
+      return alone(service, 'deploy', release, context, (progress) =>
+        deploy(service, release, context, progress),
+      )
+    },
+    history: (query) => historyOf(services, query),
+  }
+}
+
+async function deploy(
+  service: Service,
+  release: string,
+  context: CallContext,
+  progress: Progress,
+): Promise<SwitchResult> {
+  await stage(service, release, context, progress)
+  return promote(service, 'deploy', context, progress)
+}
+
+/** Only reads, so it needs no lock: what it says holds for the moment it was asked, as any check does. */
+async function checkPromote(service: Service, context: CallContext): Promise<CheckResult> {
+  checkGeneration(service, context)
+  const { instance } = runningIn(service, idleSlot(service))
+  return remember(service, context, await decide(service, 'promote', askable(service, instance, 'idle')))
+}
+
+async function checkBack(
+  service: Service,
+  to: string | undefined,
+  context: CallContext,
+  progress: Progress,
+): Promise<CheckResult> {
+  return remember(service, context, await checkRollback(service, to, progress))
+}
+
+/** What a check learned of the ranges is worth keeping: the door is computed from it. */
+async function remember(
+  service: Service,
+  { actor }: CallContext,
+  verdict: CheckResult['verdict'],
+): Promise<CheckResult> {
+  const { name, table, index, journal } = service
+  const { generation } = table.pointer(index)
+  const { release } = verdict.target
+  await journal.append({
+    event: 'asked',
+    service: name,
+    generation,
+    actor,
+    release,
+    operation: verdict.operation,
+    allowed: verdict.allowed,
+    code: verdict.code,
+    ranges: rangesOf(verdict),
+  })
+  return {
+    service: name,
+    operation: verdict.operation,
+    release,
+    allowed: verdict.allowed,
+    generation,
+    verdict,
+  }
+}
+
+/** Newest first. */
+function historyOf(services: ReadonlyMap<string, Service>, query: HistoryQuery): JournalRecord[] {
+  const [first] = services.values()
+  const records = first?.journal.records ?? []
+  const { service, limit, before = Number.POSITIVE_INFINITY } = query
+  return records
+    .filter((record) => record.seq < before && (service === undefined || record.service === service))
+    .slice(-limit)
+    .reverse()
+}

@@ -1,0 +1,104 @@
+// After a flip: wait until the last exchange of the release that left is over, bounded, then keep or stop it.
+import type { SlotName } from '../contract.ts'
+import { reason } from '../errors.ts'
+import type { Occupant } from '../slots/occupants.ts'
+import type { ClaimKind } from '../slots/table.ts'
+import type { Service } from './needs.ts'
+import type { DrainView } from './types.ts'
+
+interface Drain {
+  occupant: Occupant
+  slot: SlotName
+  started: number
+  callOff: AbortController
+}
+
+/** How many exchanges had to be cut at the end of a drain. */
+type Cut = Record<ClaimKind, number>
+
+export class Drains {
+  readonly #running = new Map<Occupant, Drain>()
+  readonly #service: () => Service
+
+  constructor(service: () => Service) {
+    this.#service = service
+  }
+
+  /** What is still draining, for the status. */
+  views(): DrainView[] {
+    return [...this.#running.values()].map((drain) => this.#view(drain))
+  }
+
+  #view({ occupant, slot, started }: Drain): DrainView {
+    const { config } = this.#service()
+    return {
+      release: occupant.release,
+      slot,
+      generation: occupant.generations.at(-1) ?? 0,
+      claims: this.claimsOf(occupant),
+      requests_until: new Date(started + config.drain.withinMs).toISOString(),
+      tunnels_until: new Date(started + config.drain.tunnelsWithinMs).toISOString(),
+    }
+  }
+
+  /** Open claims of everything the occupant ever served. */
+  claimsOf(occupant: Occupant): { requests: number; tunnels: number } {
+    const { table, index } = this.#service()
+    const counts = occupant.generations.map((generation) => table.claims(index, generation))
+    return {
+      requests: counts.reduce((sum, { requests }) => sum + requests, 0),
+      tunnels: counts.reduce((sum, { tunnels }) => sum + tunnels, 0),
+    }
+  }
+
+  /** Calls a drain off: the release is live again, what it still answers may go on. */
+  callOff(occupant: Occupant): void {
+    this.#running.get(occupant)?.callOff.abort()
+  }
+
+  /**
+   * Waits for the claims of an occupant that is no longer live, cuts what is left at the limits, and writes it down.
+   *
+   * @returns whether it is drained; false when it was called off
+   */
+  async drain(occupant: Occupant, slot: SlotName): Promise<boolean> {
+    this.callOff(occupant)
+    const drain: Drain = { occupant, slot, started: Date.now(), callOff: new AbortController() }
+    this.#running.set(occupant, drain)
+    const { config } = this.#service()
+    try {
+      const [requests, tunnels] = await Promise.all([
+        this.#end(drain, 'requests', config.drain.withinMs),
+        this.#end(drain, 'tunnels', config.drain.tunnelsWithinMs),
+      ])
+      if (drain.callOff.signal.aborted || this.#service().closing.aborted) return false
+      await this.#report(drain, { requests, tunnels })
+      return true
+    } finally {
+      if (this.#running.get(occupant) === drain) this.#running.delete(occupant)
+    }
+  }
+
+  /** @returns how many had to be cut */
+  async #end({ occupant, callOff }: Drain, kind: ClaimKind, withinMs: number): Promise<number> {
+    const { dataPlane, index, closing } = this.#service()
+    const limit = AbortSignal.timeout(withinMs)
+    const generations = [...occupant.generations]
+    const signal = AbortSignal.any([limit, callOff.signal, closing])
+    await dataPlane.whenDrained(index, generations, kind, signal)
+    return limit.aborted && !callOff.signal.aborted ? dataPlane.cut(index, generations, kind) : 0
+  }
+
+  async #report({ occupant, slot, started }: Drain, cut: Cut): Promise<void> {
+    const { name, journal, log } = this.#service()
+    const { release, generations } = occupant
+    const facts = { service: name, slot, release, generation: generations.at(-1) ?? 0 }
+    if (cut.requests + cut.tunnels > 0) {
+      const alarm = reason('drain_cut', { ...facts, ...cut })
+      log.warn({ ...facts, code: alarm.code }, alarm.sentence)
+    }
+    await journal
+      .append({ ...facts, event: 'drained', actor: 'slotgate', cut, took_ms: Date.now() - started })
+      .catch((error) => log.error({ ...facts, err: error }, 'the journal could not be written'))
+  }
+}

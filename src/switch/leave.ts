@@ -1,0 +1,18 @@
+// What becomes of a release that lost its place: it finishes what it still answers, bounded, then stays up or ends.
+import type { SlotName } from '../contract.ts'
+import type { Occupant } from '../slots/occupants.ts'
+import type { Service } from './needs.ts'
+
+/** After a flip: drains the occupant that is no longer live; it stays up as the quickest way back unless told not to. */
+export async function leaveBehind(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
+  const drained = await service.drains.drain(occupant, slot)
+  if (drained && service.config.previous === 'stop') {
+    await service.occupants.stop(occupant, 'drained, and the config says `previous: stop`')
+  }
+}
+
+/** After its slot was given away: nothing can switch back to this process any more, so it ends once it is drained. */
+export async function retire(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
+  await service.drains.drain(occupant, slot)
+  await service.occupants.stop(occupant, 'its slot was given to another release')
+}

@@ -1,0 +1,77 @@
+// One switch at a time: the lock of a service, which also says what is under way and how far it is.
+import { SlotgateError } from '../errors.ts'
+import type { Operation, OperationView } from './types.ts'
+
+/** The steps of an operation as the status shows them, in their order (docs/life-of-a-promotion.md). */
+export type Step =
+  | 'stopping a leftover'
+  | 'booting'
+  | 'checking health'
+  | 'asking'
+  | 'rehearsing'
+  | 'preparing the front door'
+  | 'asking again'
+  | 'writing the journal'
+  | 'flipping'
+
+export type Progress = (step: Step) => void
+
+export interface OperationRequest {
+  service: string
+  operation: Operation
+  release: string | null
+  actor: string
+}
+
+export class Lock {
+  #current: OperationView | null = null
+  #ended: Promise<unknown> = Promise.resolve()
+  #closed = false
+
+  get current(): OperationView | null {
+    return this.#current
+  }
+
+  /**
+   * Runs one operation alone.
+   *
+   * @throws SlotgateError `operation_in_progress` if another one runs, `shutting_down`; else what `work` throws
+   */
+  async run<Result>(
+    { service, operation, release, actor }: OperationRequest,
+    work: (progress: Progress) => Promise<Result>,
+  ): Promise<Result> {
+    if (this.#closed) throw new SlotgateError('shutting_down')
+    if (this.#current) {
+      const { operation: running, since, step, actor: holder } = this.#current
+      throw new SlotgateError('operation_in_progress', {
+        service,
+        operation: running,
+        since,
+        step,
+        actor: holder,
+      })
+    }
+    const view: OperationView = {
+      operation,
+      release,
+      actor,
+      since: new Date().toISOString(),
+      step: 'starting',
+    }
+    this.#current = view
+    const result = work((step) => {
+      view.step = step
+    }).finally(() => {
+      this.#current = null
+    })
+    this.#ended = result.catch(() => {})
+    return result
+  }
+
+  /** Starts nothing new; resolves when what runs has ended. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await this.#ended
+  }
+}
