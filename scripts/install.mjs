@@ -1,7 +1,17 @@
 // Installs the packages of the lockfile, one process at a time, and leaves a stamp when all of them are there.
 // Started by scripts/run, under whatever Node the system has (20 or newer), with nothing installed yet.
 import { spawn } from 'node:child_process'
-import { accessSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -130,8 +140,12 @@ function npmCommand() {
 class Failure extends Error {}
 
 main().catch((error) => {
-  console.error(`The packages could not be installed: ${error instanceof Failure ? error.message : error.stack}`)
+  console.error(
+    `The packages could not be installed: ${error instanceof Failure ? error.message : error.stack}`,
+  )
   console.error('Nothing is left half done: mend what npm said above (network, proxy, disk, ownership of')
-  console.error('node_modules), and type the same command again. To start from nothing: rm -rf node_modules .installing')
+  console.error(
+    'node_modules), and type the same command again. To start from nothing: rm -rf node_modules .installing',
+  )
   process.exitCode = 1
 })
