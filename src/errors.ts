@@ -449,6 +449,13 @@ export const ERRORS = {
     'Migration {version} was applied in part. Nothing runs until that is resolved.',
     'Mend the database by hand, then clear the attempt; see docs/kit.md.',
   ),
+  attempt_not_open: entry(
+    409,
+    'migrations',
+    'client',
+    'Migration {version} is not applied in part; there is nothing to clear.',
+    'Read `problems` in the status for the version that is.',
+  ),
   migration_failed: entry(
     422,
     'migrations',
@@ -481,8 +488,15 @@ export const ERRORS = {
     422,
     'migrations',
     'app',
-    'Number {version} in the database is {applied}; this release ships {release_file}.',
+    'Number {version} in the database is {applied}; this release ships {release}.',
     'Give the file of this release the next free number.',
+  ),
+  applied_not_in_release: entry(
+    422,
+    'migrations',
+    'app',
+    'Migration {applied} has run, but this release does not ship it.',
+    'Put the file back as it ran; a migration that has run stays in every later release.',
   ),
   bad_name: entry(
     422,
