@@ -1,0 +1,207 @@
+// The journal on a real disk: appended, chained, recovered; torn tails dropped, broken chains refused.
+import { execFile } from 'node:child_process'
+import { appendFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { Journal } from '../../src/journal/file.ts'
+import type { JournalEvent } from '../../src/journal/record.ts'
+
+async function newFile(t: Test): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'slotgate-journal-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  return join(folder, 'journal.jsonl')
+}
+
+const flip = (release: string, slot: 'blue' | 'green', operation = 'promote'): JournalEvent => ({
+  event: 'flipped',
+  service: 'invoices',
+  actor: 'ops',
+  operation,
+  slot,
+  release,
+  ranges: { [release]: { min: 41, max: 43 } },
+})
+
+async function written(t: Test, ...events: JournalEvent[]): Promise<string> {
+  const file = await newFile(t)
+  const journal = await Journal.open(file)
+  for (const event of events) await journal.append(event)
+  await journal.close()
+  return file
+}
+
+t.test('what was appended is there after opening again, with its state', async (t) => {
+  const file = await written(t, flip('r1', 'blue'), flip('r2', 'green'))
+  const journal = await Journal.open(file)
+  t.teardown(() => journal.close())
+  t.equal(journal.records.length, 2)
+  t.match(journal.state.services.invoices, {
+    generation: 2,
+    live: { slot: 'green', release: 'r2' },
+    previous: ['r1'],
+    wasLive: ['r2', 'r1'],
+    ranges: { r1: { min: 41, max: 43 }, r2: { min: 41, max: 43 } },
+  })
+  t.match(await journal.append(flip('r3', 'blue')), { seq: 3 })
+})
+
+t.test('the file is for its owner alone', async (t) => {
+  const { mode } = await stat(await written(t, flip('r1', 'blue')))
+  t.equal(mode & 0o077, 0)
+})
+
+t.test(
+  'appends that come at once are written one after the other, each chained to the one before',
+  async (t) => {
+    const file = await newFile(t)
+    const journal = await Journal.open(file)
+    const records = await Promise.all(
+      Array.from({ length: 50 }, (_, n) => journal.append(flip(`r${n}`, 'blue'))),
+    )
+    await journal.close()
+    t.same(
+      records.map(({ seq }) => seq),
+      Array.from({ length: 50 }, (_, n) => n + 1),
+    )
+    const again = await Journal.open(file)
+    t.equal(again.records.length, 50)
+    await again.close()
+  },
+)
+
+t.test(
+  'a torn last line is dropped at every byte it can be torn, and the next append continues',
+  async (t) => {
+    const file = await written(t, flip('r1', 'blue'), flip('r2', 'green'))
+    const whole = await readFile(file)
+    const firstEnd = whole.indexOf('\n') + 1
+    for (let size = firstEnd; size < whole.length; size += 7) {
+      await writeFile(file, whole.subarray(0, size))
+      const journal = await Journal.open(file)
+      t.equal(journal.records.length, 1)
+      t.equal(journal.tornBytes, size - firstEnd)
+      await journal.append(flip('r3', 'green'))
+      await journal.close()
+      const again = await Journal.open(file)
+      t.equal(again.state.services.invoices?.live?.release, 'r3')
+      await again.close()
+    }
+  },
+)
+
+t.test('a last line of zeros, as a power cut may leave it, is dropped', async (t) => {
+  const file = await written(t, flip('r1', 'blue'))
+  await appendFile(file, Buffer.alloc(300))
+  const journal = await Journal.open(file)
+  t.equal(journal.records.length, 1)
+  await journal.close()
+})
+
+const DAMAGE: Record<string, (lines: string[]) => string[]> = {
+  'a changed line': (lines) => lines.map((line, n) => (n === 1 ? line.replace('"r2"', '"rX"') : line)),
+  'a missing line': (lines) => lines.filter((_, n) => n !== 1),
+  'a doubled line': (lines) => lines.flatMap((line, n) => (n === 1 ? [line, line] : [line])),
+  'an inserted word': (lines) => lines.map((line, n) => (n === 1 ? `x${line}` : line)),
+  'an empty line': (lines) => lines.flatMap((line, n) => (n === 1 ? ['', line] : [line])),
+  'a line that is null': (lines) => lines.map((line, n) => (n === 2 ? 'null' : line)),
+}
+for (const [what, damage] of Object.entries(DAMAGE)) {
+  t.test(`${what} is refused with its number, and the file is left alone`, async (t) => {
+    const file = await written(t, flip('r1', 'blue'), flip('r2', 'green'), flip('r3', 'blue'))
+    const lines = (await readFile(file, 'utf8')).trimEnd().split('\n')
+    const damaged = `${damage(lines).join('\n')}\n`
+    await writeFile(file, damaged)
+    const line = { 'a changed line': 3, 'a line that is null': 3, 'a doubled line': 3 }[what] ?? 2
+    await t.rejects(Journal.open(file), { code: 'journal_broken', facts: { line } })
+    t.equal(await readFile(file, 'utf8'), damaged)
+  })
+}
+
+t.test('a failed append leaves file and state as they were, and the next one succeeds', async (t) => {
+  const file = await newFile(t)
+  const journal = await Journal.open(file)
+  await journal.append(flip('r1', 'blue'))
+  const before = await readFile(file, 'utf8')
+  const circular: JournalEvent = flip('r2', 'green')
+  await t.rejects(journal.append({ ...circular, self: 1n }), 'what cannot be written is refused')
+  t.equal(await readFile(file, 'utf8'), before)
+  t.equal(journal.state.services.invoices?.live?.release, 'r1')
+  await journal.append(flip('r3', 'green'))
+  await journal.close()
+  const again = await Journal.open(file)
+  t.equal(again.state.services.invoices?.live?.release, 'r3')
+  await again.close()
+})
+
+t.test(
+  'where the system takes no more, the append is refused with a code and nothing is half written',
+  async (t) => {
+    const file = await newFile(t)
+    const script = fileURLToPath(new URL('./limited.ts', import.meta.url))
+    const { stdout } = await promisify(execFile)('sh', [
+      '-c',
+      'ulimit -f 8; exec "$0" "$1" "$2"',
+      process.execPath,
+      script,
+      file,
+    ])
+    const said = JSON.parse(stdout)
+    t.match(said, { code: 'journal_write_failed', endsWhole: true, sentence: /could not be written/ })
+    t.equal(said.small, said.last + 1, 'a line that still fits is appended after the refused one')
+    const journal = await Journal.open(file)
+    t.teardown(() => journal.close())
+    t.equal(journal.records.at(-1)?.seq, said.small)
+  },
+)
+
+t.test('a folder that is not there is said so', async (t) => {
+  await t.rejects(Journal.open('/nowhere/at/all/journal.jsonl'), { code: 'state_dir_unusable' })
+})
+
+t.test('an empty file is an empty journal', async (t) => {
+  const file = await written(t, flip('r1', 'blue'))
+  await truncate(file, 0)
+  const journal = await Journal.open(file)
+  t.same(journal.state, { services: {}, open: {} })
+  await journal.close()
+})
+
+t.test('a second rollback goes further back, not forward again', async (t) => {
+  const file = await written(
+    t,
+    flip('r1', 'blue'),
+    flip('r2', 'green'),
+    flip('r3', 'blue'),
+    flip('r2', 'green', 'rollback'),
+  )
+  const journal = await Journal.open(file)
+  t.teardown(() => journal.close())
+  t.match(journal.state.services.invoices, { previous: ['r1'], wasLive: ['r2', 'r3', 'r1'] })
+  await journal.append(flip('r3', 'blue'))
+  t.same(journal.state.services.invoices?.previous, ['r2', 'r1'], 'forward again puts it back on top')
+})
+
+t.test('boots that nothing ended are known, with pid and start time', async (t) => {
+  const boot = (bootId: string): JournalEvent => ({
+    event: 'booting',
+    service: 'invoices',
+    actor: 'slotgate',
+    release: 'r1',
+    boot_id: bootId,
+    pid: 4711,
+    start_time: '99',
+  })
+  const file = await written(t, boot('a'), boot('b'), {
+    event: 'stopped',
+    service: 'invoices',
+    actor: 'slotgate',
+    release: 'r1',
+    boot_id: 'a',
+  })
+  const journal = await Journal.open(file)
+  t.teardown(() => journal.close())
+  t.same(journal.state.open, { b: { pid: 4711, startTime: '99', release: 'r1', service: 'invoices' } })
+})

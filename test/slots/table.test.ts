@@ -1,0 +1,127 @@
+// The pointer word and its claims: exact under threads that hammer it.
+import { Worker } from 'node:worker_threads'
+import t from 'tap'
+import { createBuffer, GENERATION_CELLS, openTable } from '../../src/slots/table.ts'
+
+const ONE = { services: 1, workers: 1 }
+
+t.test('nothing is live before the first flip, and nothing can be claimed', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  t.same(table.pointer(0), { generation: 0, slot: null })
+  t.equal(table.claim(0, 0), null)
+})
+
+t.test('each flip is one generation more, on the slot that was asked for', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  t.same(table.flip(0, 'blue'), { generation: 1, slot: 'blue' })
+  t.same(table.flip(0, 'green'), { generation: 2, slot: 'green' })
+  t.same(table.pointer(0), { generation: 2, slot: 'green' })
+})
+
+t.test('services do not see each other', async (t) => {
+  const layout = { services: 2, workers: 2 }
+  const table = openTable(createBuffer(layout), layout)
+  table.flip(1, 'green')
+  const claim = table.claim(1, 1)
+  t.same(table.pointer(0), { generation: 0, slot: null })
+  t.same(table.claims(1, 1), { requests: 1, tunnels: 0 })
+  t.same(table.claims(0, 1), { requests: 0, tunnels: 0 })
+  if (claim) table.release(claim, 1)
+  t.same(table.claims(1, 1), { requests: 0, tunnels: 0 })
+})
+
+t.test('a claim that becomes a tunnel leaves the requests and is released as a tunnel', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  table.flip(0, 'blue')
+  const claim = table.claim(0, 0)
+  if (!claim) return t.fail('a live slot can be claimed')
+  table.toTunnel(claim, 0)
+  table.toTunnel(claim, 0)
+  t.same(table.claims(0, 1), { requests: 0, tunnels: 1 })
+  table.release(claim, 0)
+  t.same(table.claims(0, 1), { requests: 0, tunnels: 0 })
+})
+
+t.test('a claim counts for its generation, even after the slot is live again under another', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  table.flip(0, 'blue')
+  table.claim(0, 0)
+  table.flip(0, 'green')
+  table.flip(0, 'blue')
+  t.same(table.claims(0, 1), { requests: 1, tunnels: 0 })
+  t.same(table.claims(0, 3), { requests: 0, tunnels: 0 })
+})
+
+t.test('a counter that is still in use is not given to another generation', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  table.flip(0, 'blue')
+  const claim = table.claim(0, 0)
+  for (let generation = 2; generation <= GENERATION_CELLS; generation++) table.flip(0, 'green')
+  t.equal(table.canFlip(0), false, 'the next generation would share the cell of the first')
+  if (claim) table.release(claim, 0)
+  t.equal(table.canFlip(0), true)
+})
+
+t.test('the pointer is restored as it was, and its generation goes on from there', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  table.restore(0, { generation: 17, slot: 'green' })
+  t.same(table.pointer(0), { generation: 17, slot: 'green' })
+  t.same(table.flip(0, 'blue'), { generation: 18, slot: 'blue' })
+})
+
+t.test('generations keep counting to the last bit of the word', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  table.restore(0, { generation: 2 ** 31 - 2, slot: 'blue' })
+  t.equal(table.canFlip(0), true)
+  t.same(table.flip(0, 'green'), { generation: 2 ** 31 - 1, slot: 'green' })
+  t.equal(table.canFlip(0), false, 'and no further')
+})
+
+t.test(
+  'no claim is held in a generation that was found drained, while threads hammer the word',
+  async (t) => {
+    const threads = 2
+    const layout = { services: 1, workers: threads }
+    const buffer = createBuffer(layout)
+    const retired = new SharedArrayBuffer(2 ** 20)
+    const table = openTable(buffer, layout)
+    table.flip(0, 'blue')
+    const workers = Array.from(
+      { length: threads },
+      (_, worker) =>
+        new Worker(new URL('./hammer.ts', import.meta.url), {
+          workerData: { buffer, retired, layout, worker },
+        }),
+    )
+    t.teardown(() => Promise.all(workers.map((worker) => worker.terminate())))
+    await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
+    const drained = new Uint8Array(retired)
+    const flips = 20_000
+    for (let flip = 0; flip < flips; flip++) {
+      const { generation } = table.pointer(0)
+      while (!table.canFlip(0)) {}
+      table.flip(0, flip % 2 === 0 ? 'green' : 'blue')
+      while (table.claims(0, generation).requests !== 0) {}
+      // From here on the release of this generation may be gone: whoever still holds a claim on it is lost.
+      Atomics.store(drained, generation, 1)
+    }
+    Atomics.store(drained, 0, 1)
+    const counts = await Promise.all(
+      workers.map(
+        (worker) =>
+          new Promise<{ claims: number; lost: number }>((resolve) => worker.once('message', resolve)),
+      ),
+    )
+    const claims = counts.reduce((sum, count) => sum + count.claims, 0)
+    t.equal(
+      counts.reduce((sum, count) => sum + count.lost, 0),
+      0,
+      `none of ${claims} claims was in a drained generation`,
+    )
+    t.ok(claims > 10_000, `${claims} claims were made meanwhile`)
+    for (let generation = 1; generation <= flips; generation++) {
+      const { requests } = table.claims(0, generation)
+      if (requests !== 0) t.fail(`generation ${generation} has ${requests} claims left`)
+    }
+  },
+)
