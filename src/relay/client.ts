@@ -1,0 +1,56 @@
+// How a client leaves: still sending, half closed, or gone without a word.
+import { once } from 'node:events'
+import type { RelayConfig } from '../config/types.ts'
+import type { Exchange } from './exchange.ts'
+
+/** How long a client that is still sending may go on after the whole answer was written. */
+const LINGER_MS = 1_000
+
+/**
+ * Reads on while the client sends a body that nobody wants, so that closing does not reset the connection before the
+ * client has read the answer (RFC 9112 §9.6); not for ever.
+ */
+export async function linger({ request, response }: Exchange): Promise<void> {
+  if (request.complete) return
+  response.shouldKeepAlive = false
+  request.unpipe()
+  request.resume()
+  await once(request, 'close', { signal: AbortSignal.timeout(LINGER_MS) }).catch(() => {})
+}
+
+/** After a client has closed its half in the middle of an answer, an app that is silent for so long has lost it. */
+const GONE_MS = 50
+
+/**
+ * What a client's FIN means. Most clients are gone; a few have only said all they had to say (RFC 9112 §9.5), and
+ * from here the two look the same until something is sent.
+ */
+export function clientEnded(exchange: Exchange, { stallTimeoutMs }: RelayConfig): void {
+  const { request, response, known } = exchange
+  if (exchange.early || !request.complete || response.writableEnded) return
+  if (!response.headersSent) {
+    exchange.halfClosed = true
+    if (request.httpVersion === '1.1') probe(exchange, FIRST_PROBE_MS)
+  } else if (known.claim?.kind === 'tunnels') {
+    exchange.abandon('client_closed')
+  } else if (!exchange.halfClosed) {
+    exchange.expect(GONE_MS, () => {
+      if (!response.writableNeedDrain) return 'client_closed'
+      // The app is not silent, the client is slow: the next write that arrives tells whether it is there.
+      exchange.expect(stallTimeoutMs, () => 'client_closed')
+    })
+  }
+}
+
+const FIRST_PROBE_MS = 30
+
+/**
+ * Sends interim answers, which every client must be able to read (RFC 9110 §15.2). The machine of a client that is
+ * gone answers the first with a reset, and the second finds that out; the exchange then ends as any aborted one.
+ */
+function probe(exchange: Exchange, againMs: number): void {
+  const { response, signal } = exchange
+  if (response.headersSent || signal.aborted) return
+  response.writeProcessing()
+  setTimeout(() => probe(exchange, againMs * 2), againMs).unref()
+}

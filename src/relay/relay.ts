@@ -1,0 +1,115 @@
+// The front door as the rest of slotgate sees it: listen, point a slot at a release, drain, close. Main thread.
+import { once } from 'node:events'
+import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../config/types.ts'
+import type { SlotName } from '../contract.ts'
+import { messageOf, SlotgateError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { ClaimKind, Table } from '../slots/table.ts'
+import { Claims } from './claims.ts'
+import { createTrust } from './forwarded.ts'
+import { createRouter } from './route.ts'
+import { createFrontServer } from './server.ts'
+import { type Backend, Upstreams } from './upstream.ts'
+
+export type { Backend } from './upstream.ts'
+
+export interface Relay {
+  /**
+   * @returns the address that is listened on, with the port the system chose if the config said 0
+   * @throws SlotgateError port_in_use or listen_failed
+   */
+  listen(): Promise<ListenAddress>
+  /**
+   * The data plane's acknowledgement: once this resolves, a new claim of that slot reaches these addresses.
+   *
+   * @param backend null: the slot holds nothing. Without addresses its release is down, and claims answer 503
+   */
+  setBackend(service: number, slot: SlotName, backend: Backend | null): Promise<void>
+  /** Ends the exchanges of these generations that are still open; returns how many. */
+  cut(service: number, generations: readonly number[], kind: ClaimKind): Promise<number>
+  /** Resolves when the claims of these generations are all zero, or when the signal aborts. */
+  whenDrained(
+    service: number,
+    generations: readonly number[],
+    kind: ClaimKind,
+    signal: AbortSignal,
+  ): Promise<void>
+  /** Drops the kept connections to a retired release's addresses. */
+  forget(addresses: readonly Address[]): void
+  /** No new connections; open exchanges may finish within the time, then they are cut. */
+  close(withinMs: number): Promise<void>
+}
+
+function listenError(error: NodeJS.ErrnoException, { host, port }: ListenAddress): SlotgateError {
+  const facts = { host, port, what: 'listen', detail: messageOf(error) }
+  if (error.code !== 'EADDRINUSE') return new SlotgateError('listen_failed', facts, { cause: error })
+  const who = `See who listens there: ss -ltnp 'sport = :${port}'. Stop it, or give \`listen\` another port.`
+  return new SlotgateError('port_in_use', { ...facts, who }, { cause: error })
+}
+
+/** How long exchanges that were cut may take to end. */
+const CUT_MS = 2_000
+
+export interface RelayOptions {
+  listen: ListenAddress
+  relay: RelayConfig
+  /** In the order in which the table counts them. */
+  services: readonly ServiceConfig[]
+  table: Table
+  log: Logger
+}
+
+export function createRelay({ listen, relay: config, services, table, log }: RelayOptions): Relay {
+  const claims = new Claims(table)
+  const upstreams = new Upstreams(config.upstreamIdleMs)
+  let closing = false
+  const server = createFrontServer(
+    {
+      config,
+      route: createRouter(services),
+      isTrusted: createTrust(config.trustedProxies),
+      claims,
+      upstreams,
+      log,
+    },
+    () => closing,
+  )
+
+  return {
+    async listen() {
+      try {
+        server.listen(listen.port, listen.host)
+        await once(server, 'listening')
+        // Out of file descriptors, for one: that connection is lost, the door stays open.
+        server.on('error', (error) => log.error({ err: error }, 'accepting a connection failed'))
+      } catch (error) {
+        throw listenError(error as NodeJS.ErrnoException, listen)
+      }
+      const address = server.address()
+      return { host: listen.host, port: typeof address === 'object' && address ? address.port : listen.port }
+    },
+    async setBackend(service, slot, backend) {
+      upstreams.set(service, slot, backend)
+    },
+    async cut(service, generations, kind) {
+      return claims.cut(service, generations, kind)
+    },
+    whenDrained: (service, generations, kind, signal) =>
+      claims.whenDrained(service, generations, kind, signal),
+    forget: (addresses) => upstreams.forget(addresses),
+    async close(withinMs) {
+      closing = true
+      // Answers that have not begun say `Connection: close`; idle connections are closed by `server.close`.
+      for (const { response } of claims.open) if (!response.headersSent) response.shouldKeepAlive = false
+      const closed = server.listening ? once(server, 'close') : undefined
+      server.close()
+      await claims.whenEmpty(AbortSignal.timeout(withinMs))
+      for (const exchange of claims.open) exchange.abandon('drain_cut')
+      // Each has its exit now; what is still open is a connection without a request.
+      await claims.whenEmpty(AbortSignal.timeout(CUT_MS))
+      server.closeAllConnections()
+      upstreams.close()
+      await closed
+    },
+  }
+}
