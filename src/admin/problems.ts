@@ -39,15 +39,19 @@ export function sendProblem(
   if (problem.retryable) reply.header('retry-after', '1')
   if (error.code === 'unsigned')
     return sendHowToSign({ ...problem, how_to_sign: HOW_TO_SIGN }, request, reply)
-  return reply.type(PROBLEM_TYPE).send(JSON.stringify(problem))
+  return reply.type(PROBLEM_TYPE).send(jsonBytes(problem))
 }
+
+/** Bytes, because to text Fastify adds a charset, which this type does not have (RFC 9457 §6.1). */
+const jsonBytes = (value: object, indent?: number): Buffer =>
+  Buffer.from(`${JSON.stringify(value, null, indent)}\n`)
 
 /** Somebody with curl or a browser reads this, so it is a page where a page was asked for, and laid out where not. */
 function sendHowToSign(problem: object, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const accept = request.headers.accept ?? ''
   if (accept.includes('text/html')) return reply.type('text/html; charset=utf-8').send(htmlPage())
   if (accept.includes('text/plain')) return reply.type('text/plain; charset=utf-8').send(textPage())
-  return reply.type(PROBLEM_TYPE).send(`${JSON.stringify(problem, null, 2)}\n`)
+  return reply.type(PROBLEM_TYPE).send(jsonBytes(problem, 2))
 }
 
 function toSlotgateError(

@@ -1,0 +1,391 @@
+// A real admin server in front of a Control that only records, and raw sockets to knock with: what the tests of the
+// door share. Requests are signed by hand here, so that a wrong one can be made as easily as a right one.
+import { createHash, createHmac, createPrivateKey, createSecretKey, type KeyObject, sign } from 'node:crypto'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import type { Test } from 'tap'
+import type { AuditLine } from '../../src/admin/audit.ts'
+import { type Admin, type AdminOptions, createAdmin } from '../../src/admin/server.ts'
+import type { SigningKey } from '../../src/admin/signature.ts'
+import { ACTIONS, type AdminKey } from '../../src/config/types.ts'
+import { silentLogger } from '../../src/log.ts'
+import type {
+  CheckResult,
+  Control,
+  ServiceStatus,
+  StageResult,
+  SwitchResult,
+} from '../../src/switch/types.ts'
+
+const vectors = JSON.parse(readFileSync(new URL('../vectors/rfc9421.json', import.meta.url), 'utf8')) as {
+  keys: { 'test-key-ed25519': { pkcs8DerBase64: string; jwk: { x: string } } }
+}
+
+const ed25519 = vectors.keys['test-key-ed25519']
+export const privateKey = createPrivateKey({
+  key: Buffer.from(ed25519.pkcs8DerBase64, 'base64'),
+  format: 'der',
+  type: 'pkcs8',
+})
+export const publicBytes = Buffer.from(ed25519.jwk.x, 'base64url')
+export const secretBytes = createHash('sha256').update('a shared secret for tests').digest()
+
+/** May do everything. */
+export const ops: SigningKey = { id: 'ops', algorithm: 'ed25519', privateKey }
+export const machine: SigningKey = {
+  id: 'machine',
+  algorithm: 'hmac-sha256',
+  privateKey: createSecretKey(secretBytes),
+}
+
+export const adminKeys: readonly AdminKey[] = [
+  { id: 'ops', algorithm: 'ed25519', material: publicBytes, allow: ACTIONS },
+  { id: 'machine', algorithm: 'hmac-sha256', material: secretBytes, allow: ACTIONS },
+  { id: 'viewer', algorithm: 'ed25519', material: publicBytes, allow: ['read'] },
+  { id: 'stager', algorithm: 'ed25519', material: publicBytes, allow: ['read', 'stage'] },
+]
+
+const claims = { requests: 0, tunnels: 0 }
+const verdict = {
+  operation: 'promote',
+  allowed: true,
+  code: 'schema_ok',
+  reasons: [],
+  warnings: [],
+  target: {
+    release: 'r42',
+    status: {
+      current_schema_version: 42,
+      code_min_schema_version: 41,
+      code_max_schema_version: 43,
+      compatible: true,
+    },
+  },
+  live: null,
+  evidence: 'probed',
+  attempts: 1,
+} as const satisfies CheckResult['verdict']
+
+export const status: ServiceStatus = {
+  service: 'invoices',
+  generation: 17,
+  live: {
+    slot: 'blue',
+    release: 'r41',
+    state: 'running',
+    healthy: true,
+    detail: null,
+    pid: 4711,
+    boot_id: 'b1',
+    public_urls: ['http://127.0.0.1:3001'],
+    internal_url: 'http://127.0.0.1:3901',
+    since: '2026-11-22T12:00:00.000Z',
+    restarts: 0,
+    schema: {
+      current: 42,
+      min: 41,
+      max: 43,
+      compatible: true,
+      in_range: true,
+      pending_migrations: [],
+      dirty: false,
+      migration_running: false,
+    },
+    schema_problem: null,
+    recorded_range: { min: 41, max: 43 },
+    claims,
+  },
+  idle: {
+    slot: 'green',
+    release: null,
+    state: 'empty',
+    healthy: false,
+    detail: null,
+    pid: null,
+    boot_id: null,
+    public_urls: [],
+    internal_url: null,
+    since: null,
+    restarts: 0,
+    schema: null,
+    schema_problem: { code: 'schema_status_unreachable', sentence: 'Nothing answers.' },
+    recorded_range: null,
+    claims,
+  },
+  door: {
+    open: null,
+    to: null,
+    code: 'no_previous_release',
+    sentence: 'There is nothing to go back to.',
+    evidence: 'recorded',
+  },
+  operation: {
+    operation: 'stage',
+    release: 'r42',
+    actor: 'ops',
+    since: '2026-11-22T12:00:00.000Z',
+    step: 'booting',
+  },
+  draining: [
+    {
+      release: 'r40',
+      slot: 'green',
+      generation: 16,
+      claims,
+      requests_until: '2026-11-22T12:00:30.000Z',
+      tunnels_until: '2026-11-22T12:05:00.000Z',
+    },
+  ],
+  schema: { check: 'on', current: 42, warnings: [] },
+  hosts: ['invoices.localhost'],
+  path_prefix: '/',
+}
+
+export const staged: StageResult = {
+  service: 'invoices',
+  operation: 'stage',
+  slot: 'green',
+  release: 'r42',
+  boot_id: 'b2',
+  pid: 4712,
+  public_urls: ['http://127.0.0.1:3002'],
+  internal_url: 'http://127.0.0.1:3902',
+  generation: 17,
+  took_ms: 12.5,
+}
+
+export const checked: CheckResult = {
+  service: 'invoices',
+  operation: 'promote',
+  release: 'r42',
+  allowed: true,
+  generation: 17,
+  verdict,
+}
+
+export const switched: SwitchResult = {
+  service: 'invoices',
+  operation: 'promote',
+  generation: 18,
+  live: { slot: 'green', release: 'r42' },
+  previous: { slot: 'blue', release: 'r41' },
+  verdict,
+  attempts: 1,
+  took_ms: 31,
+}
+
+export interface Recorded {
+  call: keyof Control
+  args: unknown[]
+}
+
+/** Writes down what it is asked and answers the samples above; `overrides` replace single calls. */
+export function recordingControl(overrides: Partial<Control> = {}): { control: Control; calls: Recorded[] } {
+  const calls: Recorded[] = []
+  const base: Control = {
+    statuses: async () => ({ invoices: status }),
+    status: async () => status,
+    stage: async () => staged,
+    check: async () => checked,
+    promote: async () => switched,
+    rollback: async () => ({ ...switched, operation: 'rollback' }),
+    deploy: async () => ({ ...switched, operation: 'deploy' }),
+    history: () => [
+      {
+        seq: 1,
+        time: '2026-11-22T12:00:00.000Z',
+        event: 'slotgate_started',
+        actor: 'slotgate',
+        prev: 'e3b0',
+      },
+    ],
+    ...overrides,
+  }
+  const control = new Proxy(base, {
+    get(target, call: keyof Control) {
+      return (...args: unknown[]) => {
+        calls.push({ call, args })
+        return Reflect.apply(target[call], target, args)
+      }
+    },
+  })
+  return { control, calls }
+}
+
+export interface Door {
+  admin: Admin
+  port: number
+  /** `127.0.0.1:port`, as it goes into Host and @authority. */
+  authority: string
+  url: string
+  calls: Recorded[]
+  audit: AuditLine[]
+}
+
+type DoorOptions = Partial<Omit<AdminOptions, 'config' | 'control'>> & {
+  keys?: readonly AdminKey[]
+  overrides?: Partial<Control>
+  tls?: { cert: string; key: string }
+  /** 0: a free one. */
+  port?: number
+}
+
+/** Opens an admin server on a free port and closes it when the test ends. */
+export async function openDoor(t: Test, options: DoorOptions = {}): Promise<Door> {
+  const { keys = adminKeys, overrides, tls, port: wanted = 0, ...rest } = options
+  const { control, calls } = recordingControl(overrides)
+  const audit: AuditLine[] = []
+  const admin = createAdmin({
+    config: { listen: { host: '127.0.0.1', port: wanted }, keys, ...(tls && { tls }) },
+    control,
+    log: silentLogger(),
+    audit: (line) => audit.push(line),
+    acceptSignedAfterMs: 0,
+    ...rest,
+  })
+  const { port } = await admin.listen()
+  t.teardown(() => admin.close())
+  const authority = `127.0.0.1:${port}`
+  return { admin, port, authority, url: `${tls ? 'https' : 'http'}://${authority}`, calls, audit }
+}
+
+/** A request as it goes over the wire; tests bend it after it was signed. */
+export interface WireRequest {
+  method: string
+  target: string
+  fields: [name: string, value: string][]
+  body: string
+}
+
+export interface Forgery {
+  method?: string
+  target?: string
+  body?: string
+  authority?: string
+  /** In the order they are covered. */
+  components?: string[]
+  /** Replaces or, with null, leaves out parameters. */
+  params?: Record<string, string | number | null>
+  /** What comes after the list of components, in place of `params`. */
+  rawParams?: string
+  fields?: [string, string][]
+  digest?: string
+  key?: KeyObject
+  keyid?: string
+}
+
+export const sha256 = (body: string): string =>
+  `sha-256=:${createHash('sha256').update(body).digest('base64')}:`
+
+let count = 0
+export const freshNonce = (): string => `nonce-for-tests-${process.pid}-${String(++count).padStart(12, '0')}`
+
+const COVERED = ['@method', '@authority', '@path', '@query', 'content-digest']
+
+/** Signs by the letter of RFC 9421 §2.5, without any of the code under test. */
+export function forge(door: { authority: string }, forgery: Forgery = {}): WireRequest {
+  const { method = 'GET', target = '/v1/services', body = '', authority = door.authority } = forgery
+  const fields: [string, string][] = [
+    ['Host', authority],
+    ['Content-Digest', forgery.digest ?? sha256(body)],
+    ...(body ? ([['Content-Type', 'application/json']] as [string, string][]) : []),
+    ...(forgery.fields ?? []),
+  ]
+  const covered = forgery.components ?? [...COVERED, ...(body ? ['content-type'] : [])]
+  const now = Math.floor(Date.now() / 1000)
+  const params = {
+    created: now,
+    expires: now + 60,
+    nonce: freshNonce(),
+    keyid: forgery.keyid ?? 'ops',
+    tag: 'slotgate-admin-v1',
+    ...forgery.params,
+  }
+  const list = covered.map((name) => (name.includes(';') ? name : `"${name}"`)).join(' ')
+  const input = `(${list})${forgery.rawParams ?? serialize(params)}`
+  const lines = covered.map((name) => {
+    const id = name.includes(';') ? name : `"${name}"`
+    return `${id}: ${componentOf(name.replace(/^"|";.*$/g, ''), { method, target, authority, fields })}`
+  })
+  const base = [...lines, `"@signature-params": ${input}`].join('\n')
+  fields.push(['Signature-Input', `slotgate=${input}`])
+  fields.push(['Signature', `slotgate=:${signBase(forgery.key ?? privateKey, base).toString('base64')}:`])
+  return { method, target, fields, body }
+}
+
+const serialize = (params: Record<string, string | number | null>): string =>
+  Object.entries(params)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `;${name}=${typeof value === 'number' ? value : `"${value}"`}`)
+    .join('')
+
+export const signBase = (key: KeyObject, base: string): Buffer =>
+  key.type === 'secret' ? createHmac('sha256', key).update(base).digest() : sign(null, Buffer.from(base), key)
+
+export function componentOf(
+  name: string,
+  {
+    method,
+    target,
+    authority,
+    fields,
+  }: { method: string; target: string; authority: string; fields: [string, string][] },
+): string {
+  const at = target.indexOf('?')
+  if (name === '@method') return method
+  if (name === '@authority') return authority
+  if (name === '@path') return at < 0 ? target : target.slice(0, at)
+  if (name === '@query') return at < 0 ? '?' : target.slice(at)
+  return fields
+    .filter(([field]) => field.toLowerCase() === name)
+    .map(([, value]) => value)
+    .join(', ')
+}
+
+/** Changes the value of the field with that name. */
+export function alter(request: WireRequest, name: string, change: (value: string) => string): WireRequest {
+  const fields = request.fields.map(([field, value]): [string, string] =>
+    field.toLowerCase() === name.toLowerCase() ? [field, change(value)] : [field, value],
+  )
+  return { ...request, fields }
+}
+
+export const without = (request: WireRequest, name: string): WireRequest => ({
+  ...request,
+  fields: request.fields.filter(([field]) => field.toLowerCase() !== name.toLowerCase()),
+})
+
+export interface Answer {
+  status: number
+  headers: Record<string, string>
+  body: string
+  json: Record<string, unknown>
+}
+
+/** Sends exactly these bytes on a connection of its own and reads the answer to its end. */
+export async function knock(port: number, request: WireRequest | string): Promise<Answer> {
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.write(typeof request === 'string' ? request : wire(request))
+  const chunks: Buffer[] = []
+  for await (const chunk of socket) chunks.push(chunk as Buffer)
+  return readAnswer(Buffer.concat(chunks).toString())
+}
+
+export function wire({ method, target, fields, body }: WireRequest): string {
+  const lines = fields.map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  const length = body || method !== 'GET' ? `Content-Length: ${Buffer.byteLength(body)}\r\n` : ''
+  return `${method} ${target} HTTP/1.1\r\n${lines}${length}Connection: close\r\n\r\n${body}`
+}
+
+function readAnswer(text: string): Answer {
+  const [head = '', ...rest] = text.split('\r\n\r\n')
+  const [first = '', ...lines] = head.split('\r\n')
+  const body = rest.join('\r\n\r\n')
+  const headers = Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 2)]),
+  )
+  const isJson = body !== '' && headers['content-type']?.includes('json')
+  return { status: Number(first.split(' ')[1]), headers, body, json: isJson ? JSON.parse(body) : {} }
+}
