@@ -33,7 +33,7 @@ export interface Release {
   run(body?: unknown): Promise<Answer>
 }
 
-/** 41 to 43 scripts that do next to nothing: `from` and `to` included. */
+/** Scripts that do next to nothing, numbered `from` to `to`. */
 export function trivial(from: number, to: number): Files {
   const numbers = Array.from({ length: to - from + 1 }, (_, index) => String(from + index).padStart(3, '0'))
   return Object.fromEntries(numbers.map((number) => [`${number}_step.sql`, 'SELECT 1;']))
@@ -60,7 +60,8 @@ export async function release(
 export const successor = (t: Test, { databaseUrl, pool }: Release, files: Files): Promise<Release> =>
   serve(t, databaseUrl, pool, files)
 
-async function serve(
+/** Serves a release on the database given. */
+export async function serve(
   t: Test,
   databaseUrl: string,
   pool: Pool,

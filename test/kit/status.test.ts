@@ -13,28 +13,28 @@ const codes = (problems: { code: string }[]) => problems.map(({ code }) => code)
 
 t.test('A04: three rolled-back additions stay visible: applied, shipped, required by nobody', async (t) => {
   const additions = { '043_a.sql': '', '044_b.sql': '', '045_c.sql': '' }
-  const r42 = await release(t, { ...trivial(1, 42), ...additions, 'compat.json': '{"min":42,"max":45}' })
+  const r42 = await release(t, { ...trivial(40, 42), ...additions, 'compat.json': '{"min":42,"max":45}' })
   t.equal((await r42.run()).status, 200)
-  t.match((await r42.status()).json, {
+  const { json } = await r42.status()
+  t.match(json, {
     current_schema_version: 45,
     compatible: true,
     applied_not_required: Object.keys(additions),
-    applied_not_in_release: [],
   })
+  t.same(json.applied_not_in_release, [])
 })
 
 t.test(
   'A14: a release that stops at 43 reports the 44 of the database, and that it is not its own',
   async (t) => {
-    const r44 = await release(t, trivial(1, 44))
+    const r44 = await release(t, trivial(42, 44))
     await r44.run()
-    const r43 = await successor(t, r44, { ...trivial(1, 43), 'compat.json': '{"min":42,"max":43}' })
+    const r43 = await successor(t, r44, { ...trivial(42, 43), 'compat.json': '{"min":42,"max":43}' })
     t.match((await r43.status()).json, {
       current_schema_version: 44,
       code_max_schema_version: 43,
       compatible: false,
       applied_not_in_release: ['044_step.sql'],
-      problems: [],
     })
     t.equal((await r44.status()).json.schema_digest, (await r43.status()).json.schema_digest)
   },
@@ -63,7 +63,6 @@ t.test(
     t.match((await agent.status()).json, {
       current_schema_version: 3,
       compatible: false,
-      pending_migrations: [],
       problems: [
         { code: 'different_migration', version: 3, applied: '003_human.sql', release: '003_agent.sql' },
       ],
@@ -85,14 +84,13 @@ t.test('B12: an empty database is at 0, and a question makes no table', async (t
     compatible: false,
     dirty: false,
     migration_running: false,
-    problems: [],
   })
   const { rows } = await r3.pool.query(`SELECT FROM information_schema.tables WHERE table_schema = 'public'`)
   t.equal(rows.length, 0)
 })
 
 t.test('E01: a migration under way neither blocks the status nor shows its result', async (t) => {
-  const r42 = await release(t, trivial(1, 42))
+  const r42 = await release(t, trivial(40, 42))
   await r42.run()
   const other = await r42.pool.connect()
   t.teardown(() => other.release(true))
@@ -154,7 +152,7 @@ t.test(
     const silent = createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1')
     await once(silent, 'listening')
     const { port } = silent.address() as { port: number }
-    const pool = new pg.Pool({ host: '127.0.0.1', port, user: 'nobody', connectionTimeoutMillis: 4000 })
+    const pool = new pg.Pool({ host: '127.0.0.1', port, user: 'nobody', connectionTimeoutMillis: 1500 })
     const internal = await serveInternal({ pool, port: 0, migrations: await writeFolder(t, {}) })
     t.teardown(async () => {
       await internal.close()
@@ -217,7 +215,7 @@ t.test('a standby answers 503 not_primary, because it may lag', async (t) => {
 })
 
 t.test('E09: without a declaration the range is exactly the newest file', async (t) => {
-  const r43 = await release(t, trivial(1, 43))
+  const r43 = await release(t, trivial(42, 43))
   t.match((await r43.status()).json, { code_min_schema_version: 43, code_max_schema_version: 43 })
 })
 
@@ -291,11 +289,12 @@ t.test('every problem has a sentence without a gap', async (t) => {
 })
 
 t.test('a folder whose every file drifted still fits into a status', async (t) => {
-  const first = await release(t, trivial(1, 400))
-  await first.run()
-  const drifted = Object.fromEntries(Object.keys(trivial(1, 400)).map((name) => [name, 'SELECT 1;\r\n']))
-  const { url } = await successor(t, first, drifted)
+  const { pool, url, run } = await release(t, { ...trivial(1, 400), 'compat.json': '{"min":1,"max":400}' })
+  await run({ to: 1 })
+  await pool.query(`INSERT INTO schema_migrations (version, name, checksum)
+    SELECT n, lpad(n::text, 3, '0') || '_step.sql', 'other' FROM generate_series(2, 400) n`)
   const text = await (await fetch(`${url}/schema/status`)).text()
+  t.match(JSON.parse(text), { compatible: false, problems: [{ code: 'checksum_drift', version: 2 }] })
   t.ok(text.length < 64 * 1024, `${text.length} characters`)
 })
 
