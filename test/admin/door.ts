@@ -9,6 +9,7 @@ import type { AuditLine } from '../../src/admin/audit.ts'
 import { type Admin, type AdminOptions, createAdmin } from '../../src/admin/server.ts'
 import type { SigningKey } from '../../src/admin/signature.ts'
 import { ACTIONS, type AdminKey } from '../../src/config/types.ts'
+import type { JournalRecord } from '../../src/journal/record.ts'
 import { silentLogger } from '../../src/log.ts'
 import type {
   CheckResult,
@@ -173,6 +174,14 @@ export const switched: SwitchResult = {
   verdict,
   attempts: 1,
   took_ms: 31,
+}
+
+export const record: JournalRecord = {
+  seq: 1,
+  time: '2026-11-22T12:00:00.000Z',
+  event: 'slotgate_started',
+  actor: 'slotgate',
+  prev: 'e3b0',
 }
 
 export interface Recorded {

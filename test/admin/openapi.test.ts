@@ -1,0 +1,99 @@
+// The OpenAPI document: it lists every call, and the answers it promises are those that the types hold.
+import { readFile } from 'node:fs/promises'
+import fastify from 'fastify'
+import t from 'tap'
+import * as schemas from '../../src/admin/schemas.ts'
+import { SlotgateError, toProblem } from '../../src/errors.ts'
+import { checked, openDoor, record, staged, status, switched } from './door.ts'
+
+interface Operation {
+  operationId: string
+  summary: string
+  security?: object[]
+  parameters?: { name: string; in: string; required?: boolean }[]
+  requestBody?: { content: Record<string, { schema: object }> }
+  responses: Record<string, { description: string; content: Record<string, { schema: object }> }>
+}
+
+interface Document {
+  openapi: string
+  info: { title: string; version: string }
+  paths: Record<string, Record<string, Operation>>
+  components: { securitySchemes: object }
+}
+
+const CALLS = [
+  'GET /healthz',
+  'GET /openapi.json',
+  'GET /v1/history',
+  'GET /v1/services',
+  'GET /v1/services/{service}',
+  'POST /v1/services/{service}/check',
+  'POST /v1/services/{service}/deploy',
+  'POST /v1/services/{service}/promote',
+  'POST /v1/services/{service}/rollback',
+  'POST /v1/services/{service}/stage',
+]
+
+t.test('the document lists every call, with what it takes and answers', async (t) => {
+  const door = await openDoor(t)
+  const answer = await fetch(`${door.url}/openapi.json`)
+  t.equal(answer.status, 200)
+  const document = (await answer.json()) as Document
+  t.match(document, { openapi: /^3\.1\./, info: { title: String, version: String } })
+  const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).map(([method, operation]) => ({
+      call: `${method.toUpperCase()} ${path}`,
+      path,
+      operation,
+    })),
+  )
+  t.same(operations.map(({ call }) => call).sort(), CALLS)
+  t.equal(new Set(operations.map(({ operation }) => operation.operationId)).size, CALLS.length)
+  for (const { call, path, operation } of operations) {
+    const named = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
+    const given = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path')
+    t.same(
+      given.map(({ name, required }) => ({ name, required })),
+      named.map((name) => ({ name, required: true })),
+    )
+    t.ok(operation.summary, `${call} has a summary`)
+    t.ok(operation.responses['200']?.content['application/json']?.schema, `${call} says what it answers`)
+    t.ok(operation.responses['4XX']?.content['application/problem+json'], `${call} says how it refuses`)
+    t.equal(operation.security !== undefined, path.startsWith('/v1/'), `${call} says whether it is signed`)
+    t.equal(
+      operation.requestBody !== undefined,
+      call.startsWith('POST'),
+      `${call} says whether it has a body`,
+    )
+  }
+})
+
+t.test('docs/admin.md has every call', async (t) => {
+  const docs = await readFile(new URL('../../docs/admin.md', import.meta.url), 'utf8')
+  for (const call of CALLS) t.match(docs, `| \`${call.replace('{service}', ':service')}\` |`)
+})
+
+/** Each schema refuses unknown members, so a member that the types gain and the document lacks is found here. */
+const SAMPLES: [name: string, schema: Record<string, unknown>, sample: object][] = [
+  ['serviceStatus', schemas.serviceStatus, status],
+  ['services', schemas.services, { services: { invoices: status } }],
+  ['stageResult', schemas.stageResult, staged],
+  ['checkResult', schemas.checkResult, checked],
+  ['switchResult', schemas.switchResult, switched],
+  ['history', schemas.history, { records: [record] }],
+  ['health', schemas.health, { status: 'ok' }],
+  ['problem', schemas.problem, { ...toProblem(new SlotgateError('shutting_down')), request_id: 'one' }],
+]
+
+for (const [name, body, sample] of SAMPLES) {
+  t.test(`an answer fits the schema ${name}, and one with a member more or less does not`, async (t) => {
+    const app = fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } })
+    t.teardown(() => app.close())
+    app.post('/', { schema: { body } }, async () => 'fits')
+    const fits = async (payload: object) => (await app.inject({ method: 'POST', url: '/', payload })).body
+    t.equal(await fits(sample), 'fits')
+    t.match(await fits(Object.fromEntries(Object.entries(sample).slice(1))), 'must have required property')
+    if (!body.additionalProperties) t.match(await fits({ ...sample, another: 1 }), 'must NOT have additional')
+  })
+}
