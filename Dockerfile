@@ -28,8 +28,8 @@ COPY --from=production /opt/slotgate/package.json ./
 COPY --from=production /opt/slotgate/node_modules node_modules
 COPY --from=production /opt/slotgate/dist dist
 # The state and the keys are volumes; a new volume takes over the owner that its folder has here.
-RUN ln -s /opt/slotgate/dist/main.js /usr/local/bin/slotgate \
- && chmod +x dist/main.js \
+RUN ln -s /opt/slotgate/dist/bin.js /usr/local/bin/slotgate \
+ && chmod +x dist/bin.js \
  && install -d -o node -g node -m 0700 /var/lib/slotgate /var/lib/slotgate/state /var/lib/slotgate/keys
 USER node
 EXPOSE 8080

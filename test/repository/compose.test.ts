@@ -35,7 +35,7 @@ const secret = Buffer.alloc(32, 7).toString('base64')
 const { config, problems } = checkConfig(read(configFile), {
   file: configFile,
   env: {},
-  readFile: () => secret,
+  readFile: () => ({ content: secret, mode: 0o600 }),
 })
 
 t.test('what a service refers to is there', async (t) => {

@@ -4,7 +4,7 @@ import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
 
 const folders = ['config', 'journal', 'slots', 'gate', 'switch', 'relay', 'admin', 'cli', 'kit']
-const roots = ['main', 'index']
+const roots = ['main', 'index', 'bin']
 
 interface Import {
   /** A path below src/, or the name of a package. */

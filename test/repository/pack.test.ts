@@ -28,7 +28,7 @@ t.test('the package holds what is built, the docs, and nothing else', async (t) 
     /^(dist\/.+\.(js|d\.ts)|docs\/.+\.(md|svg)|(README|CHANGELOG|SECURITY)\.md|LICENSE|package\.json)$/
   for (const { path } of packed.files) t.match(path, allowed)
   const paths = packed.files.map(({ path }) => path)
-  for (const path of ['dist/main.js', 'dist/index.js', 'dist/kit/index.d.ts', 'LICENSE', 'README.md'])
+  for (const path of ['dist/bin.js', 'dist/index.js', 'dist/kit/index.d.ts', 'LICENSE', 'README.md'])
     t.ok(paths.includes(path), path)
 })
 
