@@ -1,17 +1,24 @@
 // Guesses what a mistyped name was meant to be.
 
-/** The number of letters to add, drop or change to get from one word to the other (Levenshtein). */
+/** How many letters to add, drop, change or swap with a neighbour to get from one word to the other (Damerau-Levenshtein). */
 function distance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, column) => column)
-  for (const [index, letter] of [...from].entries()) {
-    const next = [index + 1]
-    for (let column = 0; column < to.length; column++) {
-      const changed = (row[column] ?? 0) + (letter === to[column] ? 0 : 1)
-      next.push(Math.min(changed, (row[column + 1] ?? 0) + 1, (next[column] ?? 0) + 1))
+  const rows: number[][] = [Array.from({ length: to.length + 1 }, (_, column) => column)]
+  const at = (row: number, column: number) => rows[row]?.[column] ?? Number.POSITIVE_INFINITY
+  for (let row = 1; row <= from.length; row++) {
+    const cells = [row]
+    rows.push(cells)
+    for (let column = 1; column <= to.length; column++) {
+      const isSame = from[row - 1] === to[column - 1]
+      const isSwapped = from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]
+      cells[column] = Math.min(
+        at(row - 1, column - 1) + (isSame ? 0 : 1),
+        at(row - 1, column) + 1,
+        at(row, column - 1) + 1,
+        isSwapped ? at(row - 2, column - 2) + 1 : Number.POSITIVE_INFINITY,
+      )
     }
-    row = next
   }
-  return row.at(-1) ?? 0
+  return at(from.length, to.length)
 }
 
 const simplify = (name: string): string => name.toLowerCase().replace(/[-_]/g, '')

@@ -265,15 +265,18 @@ export const firstRelease = scalar('release or slot', (value) =>
 /** An actor of this name is slotgate itself. */
 const OWN_NAME = 'slotgate'
 
-export const keyId = scalar('name', (value) => {
-  if (value === OWN_NAME)
+export function judgeKeyId(value: string): Complaint | undefined {
+  if (value === OWN_NAME) {
     return new Complaint('is what the journal calls slotgate itself', 'choose another id')
-  return /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(value)
-    ? value
-    : new Complaint(
-        'must be 1 to 64 letters, digits, dots, dashes, underscores and @, beginning with a letter or digit',
-      )
-})
+  }
+  if (!/^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(value)) {
+    return new Complaint(
+      'must be 1 to 64 letters, digits, dots, dashes, underscores and @, beginning with a letter or digit',
+    )
+  }
+}
+
+export const keyId = scalar('name', (value) => judgeKeyId(value) ?? value)
 
 /** A secret has no place in a file that is committed and shown around. */
 export const secretVariable: Kind<string> = {

@@ -93,6 +93,7 @@ t.test('the nearest name is guessed only where it is near', async (t) => {
   t.equal(nearest('helth', known), 'health')
   t.equal(nearest('host', known), 'hosts')
   t.equal(nearest('pathPrefix', known), 'path_prefix')
+  t.equal(nearest('hsots', known), 'hosts')
   t.equal(nearest('colour', known), undefined)
   t.equal(nearest('h'.repeat(1000), known), undefined)
 })

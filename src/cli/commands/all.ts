@@ -1,0 +1,18 @@
+// Every command by the words it is called with.
+import { deploy, promote, rollback, stage } from './acting.ts'
+import type { Command } from './command.ts'
+import { generateKeys } from './keys.ts'
+import { check, history, status } from './reading.ts'
+import { serve } from './serve.ts'
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  serve,
+  'keys generate': generateKeys,
+  status,
+  stage,
+  check,
+  promote,
+  rollback,
+  deploy,
+  history,
+}

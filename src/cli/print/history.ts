@@ -1,0 +1,46 @@
+// The journal as lines: when, what, where, who.
+import type { JournalRecord } from '../../journal/record.ts'
+import { columns, type Style, tame } from '../style.ts'
+
+/** What an event is about beyond its names, where one fact says it. */
+function detailOf({ event, code, detail, operation, sentence, from }: JournalRecord): string {
+  const facts = event === 'flipped' ? [operation, fromText(from)] : [operation, code, detail ?? sentence]
+  return facts.flatMap((fact) => (typeof fact === 'string' && fact !== '' ? [tame(fact)] : [])).join(': ')
+}
+
+const fromText = (from: unknown): string =>
+  typeof from === 'object' && from !== null && 'release' in from ? `from ${String(from.release)}` : ''
+
+const COLOURED: Partial<Record<JournalRecord['event'], 'green' | 'red' | 'yellow'>> = {
+  flipped: 'green',
+  refused: 'red',
+  alarm: 'red',
+  boot_failed: 'red',
+  exited: 'yellow',
+  restarting: 'yellow',
+}
+
+function rowOf(record: JournalRecord, style: Style): string[] {
+  const { seq, time, event, service = '', slot = '', release = '', generation, actor } = record
+  const paint = style[COLOURED[event] ?? 'dim']
+  return [
+    style.dim(`#${seq}`),
+    `${time.slice(0, 10)} ${time.slice(11, 19)}`,
+    paint(event),
+    service,
+    slot,
+    release,
+    generation === undefined ? '' : `gen ${generation}`,
+    `by ${actor}`,
+    detailOf(record),
+  ]
+}
+
+/**
+ * @param records newest first, as the API answers
+ * @returns one line each, the newest last: next to where the reader's eye is. Times are UTC.
+ */
+export const printHistory = (records: readonly JournalRecord[], style: Style): string =>
+  records.length === 0
+    ? 'The journal is empty.'
+    : columns(records.toReversed().map((record) => rowOf(record, style))).join('\n')

@@ -1,0 +1,128 @@
+// The status of a service, for somebody who was woken up by it.
+import type { Range } from '../../contract.ts'
+import type { DrainView, OperationView, SchemaView, ServiceStatus, SlotView } from '../../switch/types.ts'
+import { columns, counted, type Style, span, tame } from '../style.ts'
+
+const rangeText = ({ min, max }: Range): string => `[${min}–${max}]`
+
+/** What it takes to say whether a release fits. */
+export type Fit = Pick<SchemaView, 'current' | 'min' | 'max' | 'compatible' | 'dirty' | 'migration_running'>
+
+/** Why a release does not fit the schema as it is, in a few words; undefined if it fits. */
+function misfit({
+  current,
+  min,
+  max,
+  compatible,
+  dirty,
+  migration_running: running,
+}: Fit): string | undefined {
+  if (dirty) return 'a migration was applied in part'
+  if (running) return 'a migration is running'
+  if (current < min) return `needs ${min} or newer`
+  if (current > max) return `does not know ${current}`
+  return compatible ? undefined : 'says it is not compatible'
+}
+
+/** A range against the current version: `[42–44] ✓`, or a cross with the reason. */
+export function fit(view: Fit, style: Style): string {
+  const why = misfit(view)
+  return `${rangeText(view)} ${why === undefined ? style.green('✓') : style.red(`✗ ${why}`)}`
+}
+
+function schemaCell(
+  { schema, schema_problem: problem, recorded_range: recorded }: SlotView,
+  style: Style,
+): string {
+  if (schema) return fit(schema, style)
+  const range = recorded ? `${rangeText(recorded)} ` : ''
+  if (problem) return `${range}${style.red('✗ no usable status')}`
+  return recorded ? `${range}${style.dim('as declared earlier')}` : ''
+}
+
+function healthCell({ state, healthy }: SlotView, style: Style): string {
+  if (state === 'empty') return style.dim('empty')
+  if (state === 'running') return healthy ? style.green('healthy') : style.red('not healthy')
+  return state === 'starting' ? style.yellow(state) : style.red(state)
+}
+
+const claimsText = ({ requests, tunnels }: SlotView['claims']): string =>
+  tunnels === 0
+    ? counted(requests, 'request')
+    : `${counted(requests, 'request')}, ${counted(tunnels, 'tunnel')}`
+
+function slotRow(role: 'live' | 'idle', view: SlotView, style: Style, now: number): string[] {
+  const mark = role === 'live' ? style.green('●') : '○'
+  if (view.release === null) return [`  ${mark} ${role}`, view.slot, '–', healthCell(view, style)]
+  const up = view.since === null ? '' : `up ${span(now - Date.parse(view.since))}`
+  const restarts = view.restarts === 0 ? '' : style.yellow(counted(view.restarts, 'restart'))
+  return [
+    `  ${mark} ${role}`,
+    view.slot,
+    style.bold(view.release),
+    healthCell(view, style),
+    schemaCell(view, style),
+    claimsText(view.claims),
+    [up, restarts].filter(Boolean).join(', '),
+    view.internal_url ? style.dim(view.internal_url) : '',
+  ]
+}
+
+/** What does not fit into a row: why it is not healthy, what its status lacks, what it wants to migrate. */
+function slotNotes(view: SlotView, style: Style): string[] {
+  const { release, detail, healthy, schema, schema_problem: problem } = view
+  const pending = schema?.pending_migrations ?? []
+  return [
+    ...(detail !== null && !healthy ? [style.red(`${release ?? view.slot}: ${tame(detail)}`)] : []),
+    ...(problem ? [style.red(tame(problem.sentence))] : []),
+    ...(pending.length > 0
+      ? [`${release} ships migrations that have not run: ${tame(pending.join(', '))}`]
+      : []),
+  ]
+}
+
+function doorText({ door }: ServiceStatus, style: Style): string {
+  const words = { true: style.green('open'), false: style.red('closed'), null: style.yellow('unknown') }
+  return `door ${words[`${door.open}`]}: ${tame(door.sentence)}`
+}
+
+const operationText = ({ operation, release, actor, since, step }: OperationView, now: number): string =>
+  `${operation}${release === null ? '' : ` of ${release}`} by ${actor} for ${span(now - Date.parse(since))}: ${step}`
+
+/** Time of day, in UTC: the zone of the journal and the logs. */
+const clock = (iso: string): string => `${iso.slice(11, 19)} UTC`
+
+const drainText = ({ release, slot, claims, requests_until, tunnels_until }: DrainView): string =>
+  `${release} in ${slot} drains: ${counted(claims.requests, 'request')} until ${clock(requests_until)}, ` +
+  `${counted(claims.tunnels, 'tunnel')} until ${clock(tunnels_until)}`
+
+function headline(status: ServiceStatus, style: Style): string {
+  const { schema, hosts, path_prefix: path } = status
+  const version = schema.check === 'off' ? 'off' : String(schema.current ?? 'unknown')
+  return [
+    style.bold(status.service),
+    `generation ${status.generation}`,
+    `schema ${version}`,
+    style.dim(`${hosts.length > 0 ? hosts.join(', ') : 'any host'} ${path}`),
+  ].join('   ')
+}
+
+/**
+ * @param now milliseconds since the epoch
+ * @returns a few lines: a headline, a row per slot, and only then what deserves a sentence
+ */
+export function printStatus(status: ServiceStatus, style: Style, now = Date.now()): string {
+  const { live, idle, operation, draining, schema } = status
+  const rows = [...(live ? [slotRow('live', live, style, now)] : []), slotRow('idle', idle, style, now)]
+  const notes = [
+    ...(live ? slotNotes(live, style) : [style.yellow('nothing is live yet: slotgate deploy RELEASE')]),
+    ...slotNotes(idle, style),
+    ...schema.warnings.map(({ sentence }) => style.yellow(`! ${tame(sentence)}`)),
+    ...(operation ? [style.yellow(operationText(operation, now))] : []),
+    ...draining.map(drainText),
+    doorText(status, style),
+  ]
+  // The live release's own problem and the warning about it can be the same sentence.
+  const once = [...new Set(notes)].map((note) => `    ${note}`)
+  return [headline(status, style), ...columns(rows), ...once].join('\n')
+}
