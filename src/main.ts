@@ -1,8 +1,6 @@
-#!/usr/bin/env node
-// The composition root and the executable: connects config, journal, slots, switch, front door and admin door.
+// The composition root: connects config, journal, slots, switch, front door and admin door.
 import { join } from 'node:path'
 import { type Admin, createAdmin } from './admin/server.ts'
-import { runCli } from './cli/run.ts'
 import { loadConfig } from './config/load.ts'
 import { reloadable } from './config/reload.ts'
 import type { Config, ListenAddress, ServiceConfig } from './config/types.ts'
@@ -231,14 +229,5 @@ function stopSignal(log: Logger): Promise<void> {
         resolve()
       })
     }
-  })
-}
-
-if (import.meta.main) {
-  process.exitCode = await runCli(process.argv.slice(2), {
-    serve,
-    stdout: process.stdout,
-    stderr: process.stderr,
-    env: process.env,
   })
 }

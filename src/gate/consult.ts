@@ -28,7 +28,7 @@ export async function consult(
 ): Promise<Verdict> {
   const started = performance.now()
   for (let attempt = 1; ; attempt++) {
-    const leftMs = Math.max(SHORTEST_READ_MS, withinMs - (performance.now() - started))
+    const leftMs = Math.max(SHORTEST_READ_MS, Math.round(withinMs - (performance.now() - started)))
     const [targetReading, liveReading] = await Promise.all([target.read(leftMs), live?.read(leftMs)])
     const verdict = judge(
       operation,

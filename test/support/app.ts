@@ -1,0 +1,107 @@
+// A small real app for the tests of switching: its schema is a JSON file that all its releases share, its manners come
+// from `release.json` in its folder. It logs every internal request, so that a test can see what slotgate asked.
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { WebSocketServer } from 'ws'
+import type { Manners } from './world.ts'
+
+const manners: Manners = JSON.parse(readFileSync('release.json', 'utf8'))
+const {
+  PORT,
+  INTERNAL_PORT,
+  HOST,
+  SLOTGATE_BOOT_ID,
+  SLOTGATE_RELEASE = 'none',
+  SLOTGATE_REHEARSAL,
+  WORLD = '.',
+} = process.env
+const schemaFile = `${WORLD}/schema.json`
+
+const schema = (): { current: number } & Record<string, unknown> =>
+  JSON.parse(readFileSync(schemaFile, 'utf8'))
+
+console.log(`${SLOTGATE_RELEASE} boots on ${PORT}${SLOTGATE_REHEARSAL ? ' for a rehearsal' : ''}`)
+if (manners.exitOnBoot !== undefined) {
+  console.error('cannot find the configuration')
+  process.exit(manners.exitOnBoot)
+}
+if (manners.migratesOnBoot) writeFileSync(schemaFile, JSON.stringify({ ...schema(), current: manners.max }))
+if (manners.ignoresSigterm) process.on('SIGTERM', () => console.log('not now'))
+else {
+  process.on('SIGTERM', () => {
+    front.close(() => process.exit(0))
+    front.closeIdleConnections()
+    setTimeout(() => process.exit(0), 200)
+  })
+}
+
+const front = createServer((req, res) => {
+  const path = req.url?.split('?')[0] ?? '/'
+  const route = PUBLIC[path]
+  if (route) return route(req, res)
+  res.setHeader('x-release', SLOTGATE_RELEASE)
+  res.end(JSON.stringify({ release: SLOTGATE_RELEASE, pid: process.pid, method: req.method, url: req.url }))
+})
+
+const PUBLIC: Record<string, (req: IncomingMessage, res: ServerResponse) => void> = {
+  '/echo': (req, res) => {
+    res.setHeader('x-release', SLOTGATE_RELEASE)
+    req.pipe(res)
+  },
+  '/slow': (req, res) => {
+    const ms = Number(new URL(req.url ?? '', 'http://x').searchParams.get('ms') ?? 100)
+    res.setHeader('x-release', SLOTGATE_RELEASE)
+    res.write('begun\n')
+    setTimeout(() => res.end('ended\n'), ms)
+  },
+  '/sse': (req, res) => {
+    res.writeHead(200, { 'content-type': 'text/event-stream', 'x-release': SLOTGATE_RELEASE })
+    let count = 0
+    const timer = setInterval(() => res.write(`data: ${SLOTGATE_RELEASE} ${count++}\n\n`), 20)
+    req.on('close', () => clearInterval(timer))
+  },
+  '/die': () => process.kill(process.pid, 'SIGKILL'),
+}
+
+const sockets = new WebSocketServer({ server: front })
+sockets.on('connection', (socket) => {
+  socket.on('message', (data) => socket.send(`${SLOTGATE_RELEASE}: ${data}`))
+  socket.on('error', () => {})
+})
+
+const status = () => {
+  const { current, ...more } = schema()
+  const { min, max } = manners
+  const pending = Array.from({ length: Math.max(0, max - current) }, (_, n) => `${current + n + 1}_step.sql`)
+  return {
+    current_schema_version: current,
+    code_min_schema_version: min,
+    code_max_schema_version: max,
+    pending_migrations: pending,
+    compatible: min <= current && current <= max,
+    ...(SLOTGATE_BOOT_ID && { boot_id: SLOTGATE_BOOT_ID }),
+    release: SLOTGATE_RELEASE,
+    ...more,
+    ...manners.status,
+  }
+}
+
+const internal = createServer((req, res) => {
+  const role = req.headers['slotgate-role'] ?? '-'
+  appendFileSync(`${WORLD}/internal.log`, `${SLOTGATE_RELEASE} ${req.method} ${req.url} ${role}\n`)
+  if (manners.hangs) return
+  if (req.url === '/healthz') {
+    const sick = manners.unhealthy || existsSync(`${WORLD}/${SLOTGATE_RELEASE}.sick`)
+    return res.writeHead(sick ? 503 : 200).end()
+  }
+  if (req.url === '/schema/status') return res.end(JSON.stringify(status()))
+  if (req.url === '/migrations/run' && req.method === 'POST') {
+    writeFileSync(schemaFile, JSON.stringify({ ...schema(), current: manners.max }))
+    return res.end(JSON.stringify({ to: manners.max }))
+  }
+  res.writeHead(404).end()
+})
+
+front.listen(manners.listensOn ?? Number(PORT), HOST, () => {
+  internal.listen(manners.internalOn ?? Number(INTERNAL_PORT), HOST, () => console.log('ready'))
+})

@@ -1,0 +1,297 @@
+// A world for one test: a folder with releases, a config, a key, and a slotgate that runs on it, spoken to over its
+// two doors as anybody else would.
+import { spawn } from 'node:child_process'
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { request } from 'undici'
+import { signRequest } from '../../src/admin/signature.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import type { ListenAddress } from '../../src/config/types.ts'
+import { createLogger } from '../../src/log.ts'
+import { start } from '../../src/main.ts'
+import type { ServiceStatus } from '../../src/switch/types.ts'
+
+/** How a release of the fixture app behaves. */
+export interface Manners {
+  min: number
+  max: number
+  /** Overrides fields of the status. */
+  status?: Record<string, unknown>
+  exitOnBoot?: number
+  unhealthy?: boolean
+  hangs?: boolean
+  listensOn?: number
+  internalOn?: number
+  ignoresSigterm?: boolean
+  migratesOnBoot?: boolean
+}
+
+export interface Answer {
+  status: number
+  // The answers of the admin door are checked by what the tests expect of them.
+  // biome-ignore lint/suspicious/noExplicitAny: parsed JSON of any shape
+  body: any
+}
+
+export interface Doors {
+  frontDoor: ListenAddress
+  admin: ListenAddress
+}
+
+const APP = fileURLToPath(new URL('./app.ts', import.meta.url))
+const BIN = fileURLToPath(new URL('../../src/bin.ts', import.meta.url))
+
+export class World {
+  readonly folder: string
+  readonly logLines: string[] = []
+  readonly #key: KeyObject
+  readonly #publicKey: string
+  #doors: Doors | null = null
+  /** Extra lines for the service in the config. */
+  service: string[] = []
+  command: string[] = [process.execPath, APP]
+  setup: string[] | null = null
+  health = '{ interval: 20ms, within: 5s }'
+
+  private constructor(folder: string) {
+    this.folder = folder
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+    this.#key = privateKey
+    this.#publicKey = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('base64')
+  }
+
+  /** @param version where the schema of the fixture app is */
+  static async create(t: Pick<Test, 'teardown'>, version = 42): Promise<World> {
+    const world = new World(await mkdtemp(join(tmpdir(), 'slotgate-world-')))
+    await world.migrate(version)
+    t.teardown(() => rm(world.folder, { recursive: true, force: true }))
+    return world
+  }
+
+  get stateDir(): string {
+    return join(this.folder, 'state')
+  }
+
+  async addRelease(id: string, manners: Manners): Promise<void> {
+    const folder = join(this.folder, 'releases', id)
+    await mkdir(folder, { recursive: true })
+    await writeFile(join(folder, 'release.json'), JSON.stringify(manners))
+  }
+
+  /** Sets the schema of the fixture app, behind everybody's back. */
+  async migrate(current: number, more: Record<string, unknown> = {}): Promise<void> {
+    await writeFile(join(this.folder, 'schema.json'), JSON.stringify({ current, ...more }))
+  }
+
+  async schemaVersion(): Promise<number> {
+    return JSON.parse(await readFile(join(this.folder, 'schema.json'), 'utf8')).current
+  }
+
+  /** The internal requests that the releases saw: "r42 GET /healthz idle". */
+  async internalLog(): Promise<string[]> {
+    const text = await readFile(join(this.folder, 'internal.log'), 'utf8').catch(() => '')
+    return text.split('\n').filter(Boolean)
+  }
+
+  async writeConfig(lines: string[] = this.#defaultService()): Promise<string> {
+    const file = join(this.folder, 'proxy.config.yaml')
+    const text = [
+      'listen: 127.0.0.1:0',
+      'admin:',
+      '  listen: 127.0.0.1:0',
+      '  keys:',
+      `    - { id: ops, algorithm: ed25519, public_key: "${this.#publicKey}", allow: [read, stage, promote, rollback, traffic] }`,
+      'state_dir: state',
+      'services:',
+      ...lines,
+    ].join('\n')
+    await writeFile(file, `${text}\n`)
+    return file
+  }
+
+  #defaultService(): string[] {
+    return [
+      '  invoices:',
+      '    releases:',
+      '      driver: process',
+      `      command: ${JSON.stringify(this.command)}`,
+      '      cwd: releases/{release}',
+      ...(this.setup ? [`      setup: ${JSON.stringify(this.setup)}`] : []),
+      `      env: { WORLD: ${JSON.stringify(this.folder)} }`,
+      `    health: ${this.health}`,
+      ...this.service.map((line) => `    ${line}`),
+    ]
+  }
+
+  /** Starts slotgate in this process; it stops with the test. */
+  async start(t: Pick<Test, 'teardown'>): Promise<() => Promise<void>> {
+    const config = loadConfig(await this.writeConfig())
+    const log = createLogger('debug', { write: (line) => void this.logLines.push(line) })
+    const slotgate = await start(config, log)
+    this.#doors = slotgate
+    let closed: Promise<void> | undefined
+    const close = () => (closed ??= slotgate.close())
+    t.teardown(close)
+    return close
+  }
+
+  /** Starts slotgate as a process of its own, as an operator does; resolves when it is up. */
+  async spawn(t: Pick<Test, 'teardown'>): Promise<Served> {
+    const file = await this.writeConfig()
+    const child = spawn(process.execPath, [BIN, 'serve', '--config', file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
+    t.teardown(async () => {
+      child.kill('SIGTERM')
+      await exited
+    })
+    const up = new Promise<Doors>((resolve, reject) => {
+      const read = (line: string) => {
+        this.logLines.push(line)
+        const entry = parseLine(line)
+        if (entry.front_door)
+          resolve({ frontDoor: toAddress(entry.front_door), admin: toAddress(entry.admin) })
+      }
+      createInterface(child.stdout).on('line', read)
+      createInterface(child.stderr).on('line', (line) => void this.logLines.push(line))
+      void exited.then((code) =>
+        reject(new Error(`slotgate ended with ${code}\n${this.logLines.join('\n')}`)),
+      )
+    })
+    this.#doors = await up
+    return { pid: child.pid ?? 0, kill: (signal) => void child.kill(signal), exited }
+  }
+
+  get doors(): Doors {
+    if (!this.#doors) throw new Error('slotgate was not started')
+    return this.#doors
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.doors.frontDoor.port}`
+  }
+
+  get adminUrl(): string {
+    return `http://127.0.0.1:${this.doors.admin.port}`
+  }
+
+  /** A signed call of the admin door. */
+  async call(method: string, path: string, json?: unknown, ifMatch?: string): Promise<Answer> {
+    const url = this.adminUrl + path
+    const body = json === undefined ? '' : JSON.stringify(json)
+    const contentType = json === undefined ? undefined : 'application/json'
+    const key = { id: 'ops', algorithm: 'ed25519' as const, privateKey: this.#key }
+    const signed = signRequest({
+      method,
+      url,
+      body,
+      key,
+      ...(contentType && { contentType }),
+      ...(ifMatch && { ifMatch }),
+    })
+    const response = await request(url, {
+      method,
+      headers: { ...signed },
+      ...(body && { body }),
+      headersTimeout: 60_000,
+    })
+    const text = await response.body.text()
+    return { status: response.statusCode, body: text && JSON.parse(text) }
+  }
+
+  stage = (release: string) => this.call('POST', '/v1/services/invoices/stage', { release })
+  deploy = (release: string, ifMatch?: string) =>
+    this.call('POST', '/v1/services/invoices/deploy', { release }, ifMatch)
+  promote = (ifMatch?: string) => this.call('POST', '/v1/services/invoices/promote', {}, ifMatch)
+  rollback = (to?: string) => this.call('POST', '/v1/services/invoices/rollback', to ? { to } : {})
+  check = (operation: string, to?: string) =>
+    this.call('POST', '/v1/services/invoices/check', { operation, ...(to && { to }) })
+
+  async status(): Promise<ServiceStatus> {
+    return (await this.call('GET', '/v1/services/invoices')).body
+  }
+
+  async history(): Promise<Record<string, unknown>[]> {
+    const { body } = await this.call('GET', '/v1/history?limit=1000')
+    return body.records ?? body
+  }
+
+  /** One request at the front door, on a connection of its own. */
+  async get(
+    path = '/',
+  ): Promise<{ status: number; release: string | undefined; text: string; retryAfter?: unknown }> {
+    const response = await request(this.url + path, { reset: true })
+    const text = await response.body.text()
+    const release = response.headers['x-release']
+    return {
+      status: response.statusCode,
+      release: release?.toString(),
+      text,
+      retryAfter: response.headers['retry-after'],
+    }
+  }
+
+  /** Waits until what the test looks at is as it should be. */
+  async until<Result>(look: () => Promise<Result | false | null | undefined>, what: string): Promise<Result> {
+    for (const end = performance.now() + 20_000; performance.now() < end; await pause(15)) {
+      const result = await look()
+      if (result) return result
+    }
+    throw new Error(`${what}: not within 20 s\n${this.logLines.slice(-30).join('\n')}`)
+  }
+}
+
+/** A world where r42 (41–43) is live at schema 42, with these lines more in its service. */
+export async function withLive(
+  t: Test,
+  { service = [], health }: { service?: string[]; health?: string } = {},
+): Promise<World> {
+  const world = await World.create(t)
+  world.service = service
+  if (health) world.health = health
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.start(t)
+  const { status, body } = await world.deploy('r42')
+  t.equal(status, 200, JSON.stringify(body))
+  return world
+}
+
+export interface Served {
+  pid: number
+  kill(signal: NodeJS.Signals): void
+  exited: Promise<number | null>
+}
+
+function parseLine(line: string): Record<string, string> {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return {}
+  }
+}
+
+function toAddress(url = ''): ListenAddress {
+  const { hostname, port } = new URL(url)
+  return { host: hostname, port: Number(port) }
+}
+
+/** Whether a process still runs; on Linux a zombie does not count. */
+export async function isRunning(pid: number): Promise<boolean> {
+  if (!existsSync('/proc')) {
+    try {
+      return process.kill(pid, 0)
+    } catch {
+      return false
+    }
+  }
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  return stat !== '' && !/\) Z /.test(stat)
+}
