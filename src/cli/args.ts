@@ -64,11 +64,16 @@ function commandOf(words: readonly string[]): { name: string; run: Command; oper
     const length = name.split(' ').length
     if (words.slice(0, length).join(' ') === name) return { name, run, operands: words.slice(length) }
   }
-  const guess = nearest(words.join(' '), Object.keys(COMMANDS)) ?? nearest(words[0] ?? '', firstWords())
+  const guess = nearest(words.join(' '), Object.keys(COMMANDS)) ?? byFirstWord(words[0] ?? '')
   throw wrong(`There is no command ${words[0]}.`, guess && `Did you mean slotgate ${guess}?`)
 }
 
-const firstWords = (): string[] => Object.keys(COMMANDS).map((name) => name.split(' ', 1)[0] ?? name)
+function byFirstWord(word: string): string | undefined {
+  const names = Object.keys(COMMANDS)
+  const firstOf = (name: string) => name.split(' ', 1)[0] ?? name
+  const guess = nearest(word, names.map(firstOf))
+  return names.find((name) => firstOf(name) === guess)
+}
 
 function checkFlags(name: string, { flags: taken }: Command, flags: Flags): void {
   const known: readonly string[] = [...taken, ...COMMON]

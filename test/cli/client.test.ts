@@ -1,0 +1,323 @@
+// Whether each command makes the right call of a real admin server, and ends with the right exit code.
+import { chmodSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { type AddressInfo, createServer } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { SlotgateError } from '../../src/errors.ts'
+import type { Control, ServiceStatus } from '../../src/switch/types.ts'
+import { checked, openDoor, staged, status, switched } from '../admin/door.ts'
+import { openDesk, run } from './terminal.ts'
+
+const actor = { actor: 'ops' }
+
+t.test('each command makes its call', async (t) => {
+  const desk = await openDesk(t)
+  const cases: [argv: string[], call: string, args: unknown[]][] = [
+    [['status', '--service', 'invoices'], 'status', ['invoices']],
+    [['stage', 'r42'], 'stage', ['invoices', 'r42', actor]],
+    [['check', 'promote'], 'check', ['invoices', 'promote', undefined, actor]],
+    [['check', 'rollback', '--to', 'r40'], 'check', ['invoices', 'rollback', 'r40', actor]],
+    [['promote'], 'promote', ['invoices', actor]],
+    [['promote', '--if-generation', '17'], 'promote', ['invoices', { ...actor, ifGeneration: 17 }]],
+    [['rollback'], 'rollback', ['invoices', undefined, actor]],
+    [
+      ['rollback', '--to', 'r40', '--if-generation', '0'],
+      'rollback',
+      ['invoices', 'r40', { ...actor, ifGeneration: 0 }],
+    ],
+    [['deploy', 'r42', '--service', 'invoices'], 'deploy', ['invoices', 'r42', actor]],
+    [['history'], 'history', [{ limit: 20 }]],
+    [
+      ['history', '--limit', '5', '--before', '9', '--service', 'invoices'],
+      'history',
+      [{ service: 'invoices', limit: 5, before: 9 }],
+    ],
+  ]
+  for (const [argv, call, args] of cases) {
+    const { code, stderr } = await desk.run(argv)
+    t.strictSame({ code, stderr }, { code: 0, stderr: '' }, argv.join(' '))
+    const made = desk.calls.findLast((recorded) => recorded.call === call)
+    // A query is an object without a prototype; what counts are its entries.
+    t.strictSame(
+      made?.args.map((arg) => (typeof arg === 'object' ? { ...arg } : arg)),
+      args,
+      argv.join(' '),
+    )
+  }
+})
+
+t.test('--json prints the answer and nothing else', async (t) => {
+  const desk = await openDesk(t)
+  const cases: [argv: string[], body: unknown][] = [
+    [['status'], status],
+    [['status', '--service', 'invoices'], status],
+    [['stage', 'r42'], staged],
+    [['check', 'promote'], checked],
+    [['promote'], switched],
+    [['rollback'], { ...switched, operation: 'rollback' }],
+    [['deploy', 'r42'], { ...switched, operation: 'deploy' }],
+  ]
+  for (const [argv, body] of cases) {
+    const { code, stdout, stderr } = await desk.run([...argv, '--json'])
+    t.strictSame({ code, stderr }, { code: 0, stderr: '' }, argv.join(' '))
+    t.strictSame(JSON.parse(stdout), JSON.parse(JSON.stringify(body)), argv.join(' '))
+  }
+})
+
+t.test('where there are several services', async (t) => {
+  const both: Record<string, ServiceStatus> = { invoices: status, reports: { ...status, service: 'reports' } }
+  const desk = await openDesk(t, { statuses: async () => both })
+
+  await t.test('status shows them all', async (t) => {
+    const { stdout } = await desk.run(['status'])
+    t.match(stdout, /^invoices[\s\S]*\n\nreports/)
+    const { stdout: json } = await desk.run(['status', '--json'])
+    t.strictSame(JSON.parse(json), { services: both })
+  })
+
+  await t.test('another command asks which one is meant', async (t) => {
+    t.match(await desk.run(['promote']), {
+      code: 2,
+      stderr:
+        'There are 2 services: invoices, reports.\n  Say which one with --service NAME or SLOTGATE_SERVICE.',
+    })
+    t.notOk(desk.calls.some(({ call }) => call === 'promote'))
+  })
+
+  await t.test('the environment may say which', async (t) => {
+    await desk.run(['promote'], { env: { SLOTGATE_SERVICE: 'reports' } })
+    t.equal(desk.calls.findLast(({ call }) => call === 'promote')?.args[0], 'reports')
+  })
+})
+
+const refusal = new SlotgateError('schema_behind_code', {
+  release: 'r43',
+  min: 43,
+  max: 44,
+  current: 42,
+  pending: ['043_add_notes.sql'],
+  internal_url: 'http://127.0.0.1:3902',
+  verdict: {
+    ...checked.verdict,
+    allowed: false,
+    code: 'schema_behind_code',
+    reasons: [
+      {
+        code: 'schema_behind_code',
+        sentence: 'Release r43 needs schema 43 or newer; the database is at 42.',
+        hint: 'Run the pending migrations.',
+        internal_url: 'http://127.0.0.1:3902',
+      },
+    ],
+  },
+})
+
+const ENDS: [error: SlotgateError, code: number][] = [
+  [refusal, 3],
+  [
+    new SlotgateError('operation_in_progress', {
+      service: 'invoices',
+      operation: 'deploy',
+      since: 'x',
+      step: 'booting',
+    }),
+    4,
+  ],
+  [new SlotgateError('generation_mismatch', { service: 'invoices', generation: 18, expected: 17 }), 4],
+  [new SlotgateError('unknown_release', { release: 'r42', detail: 'no such folder' }), 1],
+  [
+    new SlotgateError('target_boot_failed', {
+      release: 'r42',
+      detail: 'it exited with code 1',
+      output: ['boom'],
+    }),
+    1,
+  ],
+  [new SlotgateError('journal_write_failed', { file: 'j', detail: 'disk full' }), 1],
+]
+
+t.test(
+  'each kind of refusal has its exit code, its sentence, and with --json its problem document',
+  async (t) => {
+    for (const [error, code] of ENDS) {
+      const desk = await openDesk(t, { promote: () => Promise.reject(error) })
+      const human = await desk.run(['promote'])
+      t.strictSame({ code: human.code, stdout: human.stdout }, { code, stdout: '' }, error.code)
+      t.ok(human.stderr.includes(error.message), human.stderr)
+      const json = await desk.run(['promote', '--json'])
+      t.strictSame({ code: json.code, stderr: json.stderr }, { code, stderr: '' })
+      t.match(JSON.parse(json.stdout), { code: error.code, detail: error.message })
+    }
+  },
+)
+
+t.test('a refused promotion prints the numbers, the hint and the commands that help', async (t) => {
+  const desk = await openDesk(t, { promote: () => Promise.reject(refusal) })
+  const { stderr } = await desk.run(['promote'])
+  t.equal(
+    stderr,
+    `✗ Release r43 needs schema 43 or newer; the database is at 42. (schema_behind_code)
+  Run the pending migrations.
+  schema 42   r42 [41–43] ✓
+  try:
+    curl -X POST http://127.0.0.1:3902/migrations/run
+    slotgate promote
+`,
+  )
+})
+
+t.test('a check that says no ends with 3', async (t) => {
+  const verdict = refusal.facts.verdict as typeof checked.verdict
+  const desk = await openDesk(t, { check: async () => ({ ...checked, allowed: false, verdict }) })
+  t.match(await desk.run(['check', 'promote']), { code: 3, stdout: /r42 must not be promoted now/ })
+  const { code, stdout } = await desk.run(['check', 'promote', '--json'])
+  t.equal(code, 3)
+  t.match(JSON.parse(stdout), { allowed: false })
+})
+
+t.test('who is not let in is told so, with 5', async (t) => {
+  const desk = await openDesk(t)
+  const by = (id: string) => desk.run(['promote', '--service', 'invoices', '--key-id', id])
+  t.match(await by('viewer'), { code: 5, stderr: 'Key viewer is not allowed to promote.' })
+  t.match(await by('nobody'), { code: 5, stderr: 'The signature was not accepted.' })
+})
+
+t.test('a key that others can read is warned of, and used', async (t) => {
+  const desk = await openDesk(t)
+  chmodSync(join(desk.folder, 'ops.key'), 0o644)
+  const { code, stderr } = await desk.run(['status'])
+  t.equal(code, 0)
+  t.match(stderr, /^Warning: .*ops\.key can be read by others\. chmod 600 /)
+})
+
+t.test('nobody at the address', async (t) => {
+  const desk = await openDesk(t)
+  const at = (admin: string) => desk.run(['promote', '--service', 'invoices', '--admin', admin])
+
+  await t.test('is told with the address and how to mend it', async (t) => {
+    // A port that was just given back: nobody listens there.
+    const port = await withServer(t, createServer(), async (free) => free)
+    const { code, stdout, stderr } = await at(`http://127.0.0.1:${port}`)
+    t.strictSame({ code, stdout }, { code: 5, stdout: '' })
+    t.match(stderr, `Cannot reach slotgate's admin at http://127.0.0.1:${port} (connection refused).`)
+    t.match(stderr, 'Is it running there?')
+    t.match(stderr, '--admin URL or SLOTGATE_ADMIN')
+  })
+
+  await t.test('but somebody else is told as that', async (t) => {
+    const other = createHttpServer((_request, response) => response.end('<h1>hello</h1>'))
+    await withServer(t, other, async (port) => {
+      t.match(await at(`127.0.0.1:${port}`), { code: 5, stderr: "is not slotgate's admin" })
+    })
+  })
+
+  await t.test('any more, while a call is under way, leaves open whether it took effect', async (t) => {
+    const dying = createServer((socket) => socket.once('data', () => socket.destroy()))
+    await withServer(t, dying, async (port) => {
+      const { code, stderr } = await at(`127.0.0.1:${port}`)
+      t.equal(code, 5)
+      t.match(stderr, 'went away before it answered')
+      t.match(stderr, 'slotgate history')
+    })
+  })
+
+  await t.test('because the address is none', async (t) => {
+    for (const admin of ['ftp://127.0.0.1', 'http://127.0.0.1/x', 'http://u@127.0.0.1', '::']) {
+      t.match(await at(admin), { code: 2, stderr: `${admin} is not the address of an admin API.` })
+    }
+  })
+})
+
+async function withServer<T>(
+  t: Test,
+  server: ReturnType<typeof createServer>,
+  work: (port: number) => Promise<T>,
+): Promise<T> {
+  await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
+  try {
+    return await work((server.address() as AddressInfo).port)
+  } finally {
+    await new Promise((closed) => server.close(closed))
+    t.comment('server closed')
+  }
+}
+
+/** Made for this test, for 127.0.0.1; it guards nothing. */
+const CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBWzCCAQ2gAwIBAgIUDyu1Ni2YGXBxZD5u0SEcoRvYGsEwBQYDK2VwMBQxEjAQ
+BgNVBAMMCWxvY2FsaG9zdDAgFw0yNjExMjIyMjA0NDFaGA8yMTI2MTAyOTIyMDQ0
+MVowFDESMBAGA1UEAwwJbG9jYWxob3N0MCowBQYDK2VwAyEA2jrYxcNdoOzt6/rz
+aObgWrNi8fsS02eWLQOUyNmjFmWjbzBtMB0GA1UdDgQWBBTVggW/uA4btSV8n5Uy
+doePB7rz7zAfBgNVHSMEGDAWgBTVggW/uA4btSV8n5UydoePB7rz7zAPBgNVHRMB
+Af8EBTADAQH/MBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcEfwAAATAFBgMrZXADQQAL
+UmDa+d2f7ddU9K2hWYFqoCiZCgk4YJF93p5C2fRbsDHmLRc+kJk3nNYabxrbe8Rr
+hgdzppeHD8wbWDfLOQYK
+-----END CERTIFICATE-----
+`
+const CERTIFICATE_KEY = `-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJk3e/7T3BMd7HlZT2/1yJ/aYW6/PINzTzatgnyqDa5Z
+-----END PRIVATE KEY-----
+`
+
+t.test('an admin API with its own certificate is trusted by --ca alone', async (t) => {
+  const desk = await openDesk(t)
+  const { url } = await openDoor(t, { tls: { cert: CERTIFICATE, key: CERTIFICATE_KEY } })
+  const ca = join(desk.folder, 'ca.pem')
+  writeFileSync(ca, CERTIFICATE)
+  t.match(await desk.run(['status', '--admin', url, '--ca', ca]), { code: 0 })
+  t.match(await desk.run(['status', '--admin', url], { env: { SLOTGATE_CA: ca } }), { code: 0 })
+  t.match(await desk.run(['status', '--admin', url]), { code: 5, stderr: '--ca FILE or SLOTGATE_CA' })
+  t.match(await run(['status', '--admin', url, '--ca', '/nope', '--key', join(desk.folder, 'ops.key')]), {
+    code: 2,
+  })
+})
+
+t.test('a long call tells its steps on standard error', async (t) => {
+  const steps = ['booting', 'booting', 'asking', 'flipping']
+  const told = Promise.withResolvers<void>()
+  const { operation } = status
+  const overrides: Partial<Control> = {
+    status: async () => {
+      const step = steps.shift()
+      // The third question comes when the answers to the first two have been told.
+      if (steps.length === 1) told.resolve()
+      return { ...status, operation: operation && step ? { ...operation, step } : null }
+    },
+    deploy: async () => {
+      await told.promise
+      return { ...switched, operation: 'deploy' }
+    },
+  }
+  const desk = await openDesk(t, overrides)
+  const { code, stdout, stderr } = await desk.run(['deploy', 'r42'])
+  t.equal(code, 0)
+  t.match(stdout, /^✓ invoices: r42 is live in green/)
+  t.match(stderr, /^ {2}… booting\n( {2}… asking\n)?$/)
+})
+
+t.test('steps are not told to whoever reads JSON', async (t) => {
+  const desk = await openDesk(t)
+  const { stderr } = await desk.run(['stage', 'r42', '--json'])
+  t.equal(stderr, '')
+  t.notOk(desk.calls.some(({ call }) => call === 'status'))
+})
+
+t.test('--wait drained ends when nothing of the former slot is open any more', async (t) => {
+  let asked = 0
+  const desk = await openDesk(t, {
+    status: async () => {
+      asked++
+      const draining = status.draining.map((drain) => ({ ...drain, generation: 17 }))
+      return { ...status, generation: 18, operation: null, draining: asked < 3 ? draining : [] }
+    },
+  })
+  const { code, stderr } = await desk.run(['promote', '--wait', 'drained'])
+  t.equal(code, 0)
+  t.equal(asked, 3)
+  t.equal(stderr, '  … r40 drains: 0 requests, 0 tunnels left\n')
+  t.match(await desk.run(['promote', '--wait', 'forever']), {
+    code: 2,
+    stderr: '--wait takes drained, not forever.',
+  })
+})

@@ -1,0 +1,271 @@
+// What a person sees: the status at a glance, verdicts with their numbers, the journal.
+import t from 'tap'
+import { printHistory } from '../../src/cli/print/history.ts'
+import { printStatus } from '../../src/cli/print/status.ts'
+import { printCheck, printProblem, printStage, printSwitch } from '../../src/cli/print/verdict.ts'
+import { columns, counted, span, styleFor, tame } from '../../src/cli/style.ts'
+import { reason, SlotgateError, toProblem } from '../../src/errors.ts'
+import type { Verdict } from '../../src/gate/judge.ts'
+import type { JournalRecord } from '../../src/journal/record.ts'
+import type { SchemaView, ServiceStatus, SlotView } from '../../src/switch/types.ts'
+import { checked, staged, status, switched } from '../admin/door.ts'
+
+const plain = styleFor({ write: () => {} }, {})
+const NOW = Date.parse('2026-11-22T15:00:00.000Z')
+
+const { live } = status
+if (live === null) throw new Error('the sample has a live slot')
+
+const view = (more: Partial<SlotView>): SlotView => ({ ...live, ...more })
+const schema = (more: Partial<SchemaView>): SchemaView => ({
+  current: 43,
+  min: 42,
+  max: 44,
+  compatible: true,
+  in_range: true,
+  pending_migrations: [],
+  dirty: false,
+  migration_running: false,
+  ...more,
+})
+
+const calm: ServiceStatus = {
+  ...status,
+  live: view({ slot: 'green', release: 'r43', schema: schema({}), claims: { requests: 3, tunnels: 1 } }),
+  idle: view({ release: 'r42', schema: schema({ min: 41, max: 43 }), internal_url: 'unix:/run/blue.sock' }),
+  door: {
+    open: true,
+    to: 'r42',
+    code: null,
+    sentence: 'A rollback to r42 would be allowed.',
+    evidence: 'recorded',
+  },
+  operation: null,
+  draining: [],
+  schema: { check: 'on', current: 43, warnings: [] },
+}
+
+t.test('a status is read at a glance', async (t) => {
+  t.equal(
+    printStatus(calm, plain, NOW),
+    `invoices   generation 17   schema 43   invoices.localhost /
+  ● live  green  r43  healthy  [42–44] ✓  3 requests, 1 tunnel  up 3 h  http://127.0.0.1:3901
+  ○ idle  blue   r42  healthy  [41–43] ✓  0 requests            up 3 h  unix:/run/blue.sock
+    door open: A rollback to r42 would be allowed.`,
+  )
+})
+
+t.test('a status says what is wrong', async (t) => {
+  const warning = reason('live_slot_incompatible', { live_release: 'r43', min: 42, max: 44, current: 45 })
+  const trouble: ServiceStatus = {
+    ...calm,
+    live: view({
+      release: 'r43',
+      state: 'restarting',
+      healthy: false,
+      detail: 'it exited with code 1',
+      restarts: 2,
+      schema: null,
+      schema_problem: { code: 'schema_status_unreachable', sentence: 'Release r43 could not be asked.' },
+      recorded_range: { min: 42, max: 44 },
+    }),
+    idle: view({
+      slot: 'green',
+      release: 'r44',
+      healthy: false,
+      detail: 'answered 503',
+      schema: schema({ min: 46, max: 46, in_range: false, pending_migrations: ['046_x.sql'] }),
+    }),
+    door: { open: null, to: 'r42', code: null, sentence: 'Unknown.', evidence: 'recorded' },
+    operation: {
+      operation: 'deploy',
+      release: 'r44',
+      actor: 'ops',
+      since: '2026-11-22T14:59:48.000Z',
+      step: 'asking',
+    },
+    draining: status.draining,
+    schema: { check: 'on', current: null, warnings: [warning] },
+  }
+  t.equal(
+    printStatus(trouble, plain, NOW),
+    `invoices   generation 17   schema unknown   invoices.localhost /
+  ● live  blue   r43  restarting   [42–44] ✗ no usable status   0 requests  up 3 h, 2 restarts  http://127.0.0.1:3901
+  ○ idle  green  r44  not healthy  [46–46] ✗ needs 46 or newer  0 requests  up 3 h              http://127.0.0.1:3901
+    r43: it exited with code 1
+    Release r43 could not be asked.
+    r44: answered 503
+    r44 ships migrations that have not run: 046_x.sql
+    ! ${warning.sentence}
+    deploy of r44 by ops for 12 s: asking
+    r40 in green drains: 0 requests until 12:00:30 UTC, 0 tunnels until 12:05:00 UTC
+    door unknown: Unknown.`,
+  )
+})
+
+t.test('a status before the first promotion says what to do', async (t) => {
+  const text = printStatus({ ...calm, live: null, idle: status.idle, generation: 0 }, plain, NOW)
+  t.match(text, 'nothing is live yet: slotgate deploy RELEASE')
+  t.match(text, /○ idle {2}green {2}– {2}empty/)
+})
+
+t.test('a range says how it fails', async (t) => {
+  const cell = (more: Partial<SchemaView>) =>
+    printStatus({ ...calm, live: view({ schema: schema(more) }) }, plain, NOW).split('\n')[1]
+  t.match(cell({ current: 41 }), '[42–44] ✗ needs 42 or newer')
+  t.match(cell({ current: 45 }), '[42–44] ✗ does not know 45')
+  t.match(cell({ compatible: false }), '[42–44] ✗ says it is not compatible')
+  t.match(cell({ dirty: true }), '[42–44] ✗ a migration was applied in part')
+  t.match(cell({ migration_running: true }), '[42–44] ✗ a migration is running')
+})
+
+t.test('an allowed check shows both releases against the version', async (t) => {
+  const { target } = checked.verdict
+  const verdict = { ...checked.verdict, live: { ...target, release: 'r41' } }
+  t.equal(
+    printCheck({ ...checked, verdict }, plain),
+    `✓ invoices: r42 may be promoted now
+  schema 42   r42 [41–43] ✓   live r41 [41–43] ✓`,
+  )
+})
+
+t.test('a warning comes with its hint and its command', async (t) => {
+  const facts = { release: 'r42', pending: ['043_x.sql'], internal_url: 'unix:/run/app one.sock' }
+  const verdict = { ...checked.verdict, warnings: [reason('pending_migrations', facts)] }
+  t.equal(
+    printCheck({ ...checked, verdict }, plain),
+    `✓ invoices: r42 may be promoted now
+  schema 42   r42 [41–43] ✓
+  Release r42 ships migrations that have not run: 043_x.sql.
+    Run them when it suits: POST unix:/run/app one.sock/migrations/run.
+  try:
+    curl -X POST --unix-socket '/run/app one.sock' http://localhost/migrations/run`,
+  )
+})
+
+t.test('a refused rollback does not send anybody to a rehearsal that is gone', async (t) => {
+  const facts = { release: 'r40', min: 43, max: 44, current: 42, internal_url: 'http://127.0.0.1:3999' }
+  const verdict: Verdict = {
+    ...checked.verdict,
+    operation: 'rollback',
+    allowed: false,
+    code: 'schema_behind_code',
+    reasons: [reason('schema_behind_code', facts)],
+  }
+  const text = printCheck({ ...checked, operation: 'rollback', allowed: false, verdict }, plain)
+  t.match(text, /^✗ invoices: r42 must not be rolled back to now \(schema_behind_code\)/)
+  t.notMatch(text, 'curl')
+})
+
+t.test('a rollback refused from the recorded range says so', async (t) => {
+  const reasons = [
+    reason('schema_ahead_of_code', { release: 'r40', min: 40, max: 41, current: 42, ahead_hint: 'Go on.' }),
+  ]
+  const target = { release: 'r40', status: null }
+  const verdict: Verdict = {
+    ...checked.verdict,
+    operation: 'rollback',
+    allowed: false,
+    code: 'schema_ahead_of_code',
+    reasons,
+    target,
+    evidence: 'recorded',
+  }
+  t.match(
+    printCheck({ ...checked, operation: 'rollback', release: 'r40', allowed: false, verdict }, plain),
+    '(schema_ahead_of_code, by the range it declared earlier)',
+  )
+})
+
+t.test('what was done is told with what comes next', async (t) => {
+  t.equal(
+    printSwitch(switched, plain),
+    `✓ invoices: r42 is live in green (generation 18, 31 ms)
+  before: r41 in blue; back to it: slotgate rollback
+  schema 42   r42 [41–43] ✓`,
+  )
+  t.equal(
+    printStage(staged, plain),
+    `✓ invoices: r42 runs in green, the idle slot (13 ms)
+  internal: http://127.0.0.1:3902
+  next: slotgate promote`,
+  )
+})
+
+t.test('a boot that failed shows the last lines of the app, which cannot drive the terminal', async (t) => {
+  const error = new SlotgateError('target_boot_failed', {
+    release: 'r42',
+    detail: 'it exited with code 1',
+    output: ['listening', '\x1b[2J\x1b]0;owned\x07boom\r'],
+  })
+  t.equal(
+    printProblem(toProblem(error), plain),
+    `✗ Release r42 did not start: it exited with code 1. (target_boot_failed)
+  Its last lines are in \`output\`.
+  last lines of its output:
+    │ listening
+    │ boom `,
+  )
+})
+
+t.test('the journal reads downwards, the newest last', async (t) => {
+  const record = (more: Partial<JournalRecord>): JournalRecord => ({
+    seq: 1,
+    time: '2026-11-22T12:00:00.000Z',
+    event: 'staged',
+    actor: 'ops',
+    service: 'invoices',
+    prev: '',
+    ...more,
+  })
+  const records = [
+    record({ seq: 3, event: 'refused', release: 'r43', operation: 'promote', code: 'schema_behind_code' }),
+    record({
+      seq: 2,
+      event: 'flipped',
+      slot: 'green',
+      release: 'r42',
+      generation: 2,
+      operation: 'promote',
+      from: { release: 'r41' },
+    }),
+    record({ slot: 'green', release: 'r42' }),
+  ]
+  t.equal(
+    printHistory(records, plain),
+    `#1  2026-11-22 12:00:00  staged   invoices  green  r42         by ops
+#2  2026-11-22 12:00:00  flipped  invoices  green  r42  gen 2  by ops  promote: from r41
+#3  2026-11-22 12:00:00  refused  invoices         r43         by ops  promote: schema_behind_code`,
+  )
+  t.equal(printHistory([], plain), 'The journal is empty.')
+})
+
+t.test('colour is for terminals without NO_COLOR', async (t) => {
+  const sink = (isTTY: boolean) => ({ isTTY, write: () => {} })
+  t.equal(styleFor(sink(true), {}).red('x'), '\x1b[31mx\x1b[0m')
+  t.equal(styleFor(sink(true), { NO_COLOR: '1' }).red('x'), 'x')
+  t.equal(styleFor(sink(false), {}).red('x'), 'x')
+})
+
+t.test('the small things', async (t) => {
+  t.strictSame(
+    columns([
+      ['a', '\x1b[31mbb\x1b[0m', 'c'],
+      ['aaa', 'b'],
+    ]),
+    ['a    \x1b[31mbb\x1b[0m  c', 'aaa  b'],
+  )
+  t.strictSame([0, 999, 59_999, 60_000, 7_200_000, 200_000_000].map(span), [
+    '0 s',
+    '0 s',
+    '59 s',
+    '1 min',
+    '2 h',
+    '2 d',
+  ])
+  t.strictSame(
+    [0, 1, 2].map((n) => counted(n, 'request')),
+    ['0 requests', '1 request', '2 requests'],
+  )
+  t.equal(tame('a\nb\tc\x9bd'), 'a b c d')
+})
