@@ -112,17 +112,25 @@ function temporaryCache() {
   }
 }
 
-/** Resolves to npm's exit code, or the name of the signal that ended it. */
+/** Resolves to npm's exit code, or the signal that ended it. */
 function run(args) {
   const [command, ...first] = npmCommand()
   // npm's own stdout ("added 290 packages") is not what was asked for; its progress and errors go to stderr.
-  const child = spawn(command, [...first, ...args], { stdio: ['ignore', 'ignore', 'inherit'] })
-  const forward = (signal) => child.kill(signal)
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward)
-  // A shell that is told to end does so without telling us: an install nobody waits for any more stops, too.
-  const parent = process.ppid
-  const watch = setInterval(() => process.ppid !== parent && child.kill('SIGTERM'), 500)
+  // A group of its own, since npm takes half a minute to undo its work when interrupted, and the next install undoes it anyhow.
+  const child = spawn(command, [...first, ...args], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    detached: true,
+  })
   return new Promise((resolve, reject) => {
+    const interrupt = (reason) => {
+      clearInterval(watch)
+      if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL')
+      reject(new Failure(`Interrupted by ${reason}.`))
+    }
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, interrupt)
+    // A shell that is told to end does so without telling us: an install nobody waits for any more ends, too.
+    const parent = process.ppid
+    const watch = setInterval(() => process.ppid !== parent && interrupt('its caller'), 500)
     child.once('error', reject)
     child.once('close', (code, signal) => {
       clearInterval(watch)
@@ -140,12 +148,10 @@ function npmCommand() {
 class Failure extends Error {}
 
 main().catch((error) => {
-  console.error(
-    `The packages could not be installed: ${error instanceof Failure ? error.message : error.stack}`,
-  )
-  console.error('Nothing is left half done: mend what npm said above (network, proxy, disk, ownership of')
-  console.error(
-    'node_modules), and type the same command again. To start from nothing: rm -rf node_modules .installing',
-  )
+  const reason = error instanceof Failure ? error.message : error.stack
+  console.error(`
+The packages could not be installed. ${reason}
+If npm says why above (network, proxy, disk, who owns node_modules), mend that; then type the same command again:
+it starts over. By hand: rm -rf node_modules .installing, then npm ci.`)
   process.exitCode = 1
 })
