@@ -179,7 +179,6 @@ function checkForm({ fields, target, scheme }: ReceivedRequest): void {
     if (value === undefined) throw malformed(`${name} is missing`)
     if (value.length > limit) throw malformed(`${name} is longer than ${limit} bytes`)
   }
-  for (const name of COVERED_IF_PRESENT) single(fields, name)
   // RFC 9421 §2.2.7 gives `/x` and `/x?` the same @query, and a Host in capitals the same @authority; here each
   // request has one spelling.
   if (target.endsWith('?')) throw malformed('an empty query is written without its question mark')

@@ -315,7 +315,7 @@ export function forge(door: { authority: string }, forgery: Forgery = {}): WireR
   const input = `(${list})${forgery.rawParams ?? serialize(params)}`
   const lines = covered.map((name) => {
     const id = name.includes(';') ? name : `"${name}"`
-    return `${id}: ${componentOf(name.replace(/^"|";.*$/g, ''), { method, target, authority, fields })}`
+    return `${id}: ${componentOf(name, { method, target, authority, fields })}`
   })
   const base = [...lines, `"@signature-params": ${input}`].join('\n')
   fields.push(['Signature-Input', `slotgate=${input}`])
@@ -347,8 +347,8 @@ export function componentOf(
   if (name === '@path') return at < 0 ? target : target.slice(0, at)
   if (name === '@query') return at < 0 ? '?' : target.slice(at)
   return fields
-    .filter(([field]) => field.toLowerCase() === name)
-    .map(([, value]) => value)
+    .filter(([field]) => field.toLowerCase() === name.replace(/^"|";.*$/g, ''))
+    .map(([, value]) => (name.includes(';key="sha-256"') ? value.replace('sha-256=', '') : value))
     .join(', ')
 }
 

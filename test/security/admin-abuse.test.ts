@@ -126,6 +126,7 @@ const ABUSES: Record<string, Abuse> = {
     stage(door, { digest: `${sha256(STAGE_BODY)}, sha-512=:${Buffer.alloc(64).toString('base64')}:` }),
   'a digest that is no dictionary': (door) =>
     stage(door, { digest: sha256(STAGE_BODY).replaceAll(':', '"') }),
+  'the same digest twice': (door) => stage(door, { digest: `${sha256(STAGE_BODY)}, ${sha256(STAGE_BODY)}` }),
   'two digest lines': (door) => {
     const request = stage(door)
     return add(request, 'Content-Digest', sha256(STAGE_BODY))
@@ -171,10 +172,17 @@ const ABUSES: Record<string, Abuse> = {
       ],
       components: [...COVERED.slice(0, 5), 'if-match'],
     }),
+  'two lines of any covered field, signed joined': (door) =>
+    promote(door, {
+      fields: [
+        ['X-Thing', 'a'],
+        ['X-Thing', 'b'],
+      ],
+      components: [...COVERED.slice(0, 5), 'x-thing'],
+    }),
   'a folded header': (door) => wire(stage(door)).replace('Content-Type: ', 'Content-Type:\r\n '),
   'a folded digest': (door) => wire(stage(door)).replace('Content-Digest: ', 'Content-Digest:\r\n\t'),
-  'an endless Signature-Input': (door) =>
-    alter(promote(door), 'Signature-Input', (value) => `${value};x="${'y'.repeat(1024)}"`),
+  'an endless Signature-Input': (door) => promote(door, { params: { x: 'y'.repeat(1024) } }),
   'base64 with stray bits': (door) => alter(promote(door), 'Signature', strayBits),
   'base64 without padding': (door) => alter(promote(door), 'Signature', (value) => value.replace('==:', ':')),
   base64url: (door) => alter(promote(door), 'Signature', (value) => value.replace(/[+/]|.(?===:$)/, '-')),
