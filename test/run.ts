@@ -133,6 +133,7 @@ function finish(): void {
   for (const { path } of total.failures) console.log(`✗ ${path.join(' › ')}`)
   if (interrupted) console.log(`Interrupted by ${interrupted}; ${files.length} test files were not begun.`)
   else if (total.passed + total.failed + total.skipped === 0) console.log('No test ran.')
+  console.log(`In ${Math.round(performance.now() / 1_000)} s:`)
   console.log(summaryLine(total))
   process.exitCode = interrupted
     ? 128 + constants.signals[interrupted]
