@@ -178,11 +178,22 @@ function caOf(call: Call): string | undefined {
 export async function serviceOf(call: Call, admin: AdminClient): Promise<string> {
   const named = setting(call, 'service', 'SLOTGATE_SERVICE')
   if (named !== undefined) return named
-  const { services } = await admin.get<{ services: Record<string, ServiceStatus> }>('/v1/services')
-  const names = Object.keys(services)
+  const names = await serviceNames(admin)
   const [only] = names
   if (only !== undefined && names.length === 1) return only
   throw new Failure(EXIT.usage, `There are ${names.length} services: ${names.join(', ')}.`, [
     'Say which one with --service NAME or SLOTGATE_SERVICE.',
   ])
+}
+
+async function serviceNames(admin: AdminClient): Promise<string[]> {
+  try {
+    const { services } = await admin.get<{ services: Record<string, ServiceStatus> }>('/v1/services')
+    return Object.keys(services)
+  } catch (error) {
+    if (!(error instanceof ProblemAnswer) || error.problem.code !== 'not_allowed') throw error
+    throw new Failure(EXIT.unreachable, 'This key may not read which services there are.', [
+      'Say which one is meant with --service NAME or SLOTGATE_SERVICE.',
+    ])
+  }
 }

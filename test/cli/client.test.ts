@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { SlotgateError } from '../../src/errors.ts'
 import type { Control, ServiceStatus } from '../../src/switch/types.ts'
-import { checked, openDoor, staged, status, switched } from '../admin/door.ts'
+import { adminKeys, checked, openDoor, staged, status, switched } from '../admin/door.ts'
 import { openDesk, run } from './terminal.ts'
 
 const actor = { actor: 'ops' }
@@ -181,6 +181,19 @@ t.test('who is not let in is told so, with 5', async (t) => {
   const by = (id: string) => desk.run(['promote', '--service', 'invoices', '--key-id', id])
   t.match(await by('viewer'), { code: 5, stderr: 'Key viewer is not allowed to promote.' })
   t.match(await by('nobody'), { code: 5, stderr: 'The signature was not accepted.' })
+})
+
+t.test('a key that may not read still promotes the service it names', async (t) => {
+  const desk = await openDesk(t)
+  const { material } = adminKeys[0] ?? {}
+  if (material === undefined) throw new Error('the door has a key')
+  desk.admin.setKeys([{ id: 'promoter', algorithm: 'ed25519', material, allow: ['promote'] }])
+  const promote = (...argv: string[]) => desk.run(['promote', '--key-id', 'promoter', ...argv])
+  t.match(await promote('--service', 'invoices'), { code: 0 })
+  t.match(await promote(), {
+    code: 5,
+    stderr: 'This key may not read which services there are.\n  Say which one',
+  })
 })
 
 t.test('a key that others can read is warned of, and used', async (t) => {

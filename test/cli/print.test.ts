@@ -143,6 +143,29 @@ t.test('a warning comes with its hint and its command', async (t) => {
   )
 })
 
+t.test('pending migrations are named once', async (t) => {
+  const facts = {
+    release: 'r43',
+    pending: ['043_x.sql'],
+    min: 43,
+    max: 44,
+    current: 42,
+    internal_url: 'http://127.0.0.1:3902',
+  }
+  const reasons = [reason('schema_behind_code', facts)]
+  const warnings = [reason('pending_migrations', facts)]
+  const verdict: Verdict = {
+    ...checked.verdict,
+    allowed: false,
+    code: 'schema_behind_code',
+    reasons,
+    warnings,
+  }
+  const text = printCheck({ ...checked, allowed: false, verdict }, plain)
+  t.equal(text.split('043_x.sql').length, 2)
+  t.match(text, 'curl -X POST http://127.0.0.1:3902/migrations/run')
+})
+
 t.test('a refused rollback does not send anybody to a rehearsal that is gone', async (t) => {
   const facts = { release: 'r40', min: 43, max: 44, current: 42, internal_url: 'http://127.0.0.1:3999' }
   const verdict: Verdict = {

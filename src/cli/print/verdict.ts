@@ -77,9 +77,16 @@ const tryThis = (commands: readonly string[], style: Style): string[] =>
     ? []
     : ['  try:', ...[...new Set(commands)].map((command) => `    ${style.bold(command)}`)]
 
+/** The warnings that add something: the hint of `schema_behind_code` names the pending migrations already. */
+function warningsOf({ reasons, warnings }: Verdict): Reason[] {
+  const isBehind = reasons.some(({ code }) => code === 'schema_behind_code')
+  return warnings.filter(({ code }) => !isBehind || code !== 'pending_migrations')
+}
+
 /** Everything below the headline of a verdict: numbers, reasons, warnings, commands. */
 function body(verdict: Verdict, style: Style): string[] {
-  const { reasons, warnings } = verdict
+  const { reasons } = verdict
+  const warnings = warningsOf(verdict)
   return [
     ...numbers(verdict, style),
     ...reasons.flatMap(withHint),
@@ -144,7 +151,7 @@ function refusalBody(verdict: Verdict, problem: Problem, style: Style): string[]
     ...(primary?.hint ? [`  ${tame(primary.hint)}`] : []),
     ...numbers(verdict, style),
     ...others.flatMap(withHint),
-    ...verdict.warnings.flatMap((warning) => withHint(warning).map((line) => style.yellow(line))),
-    ...tryThis(commandsFor([facts, ...others, ...verdict.warnings], verdict), style),
+    ...warningsOf(verdict).flatMap((warning) => withHint(warning).map((line) => style.yellow(line))),
+    ...tryThis(commandsFor([facts, ...others, ...warningsOf(verdict)], verdict), style),
   ]
 }
