@@ -9,7 +9,7 @@ t.test('the process that listens on a port is named', { skip: process.platform !
   t.teardown(() => server.close())
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('no port')
-  t.match(describePortHolder(address.port), new RegExp(`^process ${process.pid} \\(.*ports\\.test\\.ts`))
+  t.match(describePortHolder(address.port), new RegExp(`^process ${process.pid} \\(.*node`))
 })
 
 t.test('a port that nobody listens on has no holder', async (t) => {

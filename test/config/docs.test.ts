@@ -40,3 +40,12 @@ t.test('the sample of the docs is a config without problems', async (t) => {
   })
   t.strictSame(problems, [])
 })
+
+t.test('the top-level config is one without problems, once its variables are set', async (t) => {
+  const text = readFileSync(new URL('../../proxy.config.yaml', import.meta.url), 'utf8')
+  const env = {
+    DATABASE_URL: 'postgres://db/app',
+    DEMO_PUBLIC_KEY: 'JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs',
+  }
+  t.strictSame(checkConfig(text, { file: 'proxy.config.yaml', env }).problems, [])
+})
