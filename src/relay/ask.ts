@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { RelayConfig } from '../config/types.ts'
 import { type Code, SlotgateError } from '../errors.ts'
 import type { Exchange } from './exchange.ts'
-import type { RequestFields } from './fields.ts'
+import { type RequestFields, responseFields } from './fields.ts'
 import { type Outgoing, sendRequest, sendUpgrade } from './http-proxy.ts'
 import type { Head } from './screen.ts'
 import type { App } from './upstream.ts'
@@ -60,12 +60,16 @@ function meter(exchange: Exchange, config: RelayConfig, isAnswered: () => boolea
   })
 }
 
-/** RFC 9110 §15.2: interim answers go on, except to HTTP/1.0. 100 was answered here, 101 is no interim answer. */
+/** RFC 9110 §15.2: interim answers go on, except to HTTP/1.0. A 100 was answered here, a 101 is none. */
 function passInterim({ request, response }: Exchange, ask: ClientRequest): void {
   ask.on('information', ({ statusCode, rawHeaders }) => {
-    if (statusCode !== 103 || request.httpVersion === '1.0' || response.headersSent) return
-    const links = rawHeaders.filter((_, at) => at % 2 === 1 && rawHeaders[at - 1]?.toLowerCase() === 'link')
-    if (links.length > 0) response.writeEarlyHints({ link: links })
+    if (statusCode === 100 || request.httpVersion === '1.0' || response.headersSent) return
+    try {
+      // Not in every Node that is supported; the final answer does not depend on it.
+      response.writeInformation?.(statusCode, responseFields(rawHeaders, statusCode))
+    } catch {
+      // One that cannot be written is left out.
+    }
   })
 }
 
@@ -95,6 +99,8 @@ function attempt(
       ask = sent
       if (signal.aborted) return stop()
       passInterim(exchange, sent)
+      // An app may want to answer a head whose body is still to come; if it is here already, both leave together.
+      if (framing.kind !== 'none') setImmediate(() => sent.flushHeaders())
       const begin = (socket: Socket) => {
         bytesBefore = socket.bytesRead
         watch(exchange, sent, socket, config)
@@ -120,10 +126,9 @@ function attempt(
     },
   }
   if (early) sendUpgrade(request, client, early, outgoing, listener)
-  else {
-    if (framing.kind !== 'none') meter(exchange, config, () => answered)
-    sendRequest(request, response, outgoing, listener)
-  }
+  else sendRequest(request, response, outgoing, listener)
+  // Not before: a listener starts the body, and the head must not be written before `sent` has seen it.
+  if (framing.kind !== 'none') meter(exchange, config, () => answered)
   return promise
 }
 

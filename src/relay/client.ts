@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import type { RelayConfig } from '../config/types.ts'
 import type { Exchange } from './exchange.ts'
+import { within } from './within.ts'
 
 /** How long a client that is still sending may go on after the whole answer was written. */
 const LINGER_MS = 1_000
@@ -10,12 +11,14 @@ const LINGER_MS = 1_000
  * Reads on while the client sends a body that nobody wants, so that closing does not reset the connection before the
  * client has read the answer (RFC 9112 §9.6); not for ever.
  */
-export async function linger({ request, response }: Exchange): Promise<void> {
+export async function linger(exchange: Exchange): Promise<void> {
+  const { request, response } = exchange
   if (request.complete) return
+  exchange.stopTimer()
   response.shouldKeepAlive = false
   request.unpipe()
   request.resume()
-  await once(request, 'close', { signal: AbortSignal.timeout(LINGER_MS) }).catch(() => {})
+  await within(LINGER_MS, (signal) => once(request, 'close', { signal })).catch(() => {})
 }
 
 /** After a client has closed its half in the middle of an answer, an app that is silent for so long has lost it. */

@@ -8,8 +8,8 @@ import { linger } from './client.ts'
 import type { Exchange } from './exchange.ts'
 import { responseFields, valuesOf } from './fields.ts'
 
-/** Far below the number from which node:http's parser cuts the list and says nothing (nodejs/node#65010). */
-const FIELD_LIMIT = 1_000
+/** Well below the number from which node:http's parser cuts the list and says nothing (nodejs/node#65010). */
+const FIELD_LIMIT = 500
 
 /** What the parser lets pass and no client should get. */
 function check({ statusCode = 0, httpVersion, rawHeaders }: IncomingMessage): void {

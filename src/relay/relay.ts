@@ -10,6 +10,7 @@ import { createTrust } from './forwarded.ts'
 import { createRouter } from './route.ts'
 import { createFrontServer } from './server.ts'
 import { type Backend, Upstreams } from './upstream.ts'
+import { within } from './within.ts'
 
 export type { Backend } from './upstream.ts'
 
@@ -103,10 +104,10 @@ export function createRelay({ listen, relay: config, services, table, log }: Rel
       for (const { response } of claims.open) if (!response.headersSent) response.shouldKeepAlive = false
       const closed = server.listening ? once(server, 'close') : undefined
       server.close()
-      await claims.whenEmpty(AbortSignal.timeout(withinMs))
+      await within(withinMs, (signal) => claims.whenEmpty(signal))
       for (const exchange of claims.open) exchange.abandon('drain_cut')
       // Each has its exit now; what is still open is a connection without a request.
-      await claims.whenEmpty(AbortSignal.timeout(CUT_MS))
+      await within(CUT_MS, (signal) => claims.whenEmpty(signal))
       server.closeAllConnections()
       upstreams.close()
       await closed

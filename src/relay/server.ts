@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RelayConfig } from '../config/types.ts'
-import { type Code, SlotgateError } from '../errors.ts'
+import { SlotgateError } from '../errors.ts'
 import { clientEnded } from './client.ts'
 import { Exchange } from './exchange.ts'
 import { type Front, handle } from './handle.ts'
@@ -39,15 +39,13 @@ interface Connection {
   turn: Promise<void>
 }
 
-const PARSER_CODES: Record<string, Code> = {
-  HPE_HEADER_OVERFLOW: 'head_too_large',
-  ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: 'request_too_large',
-}
-
+/** The parser's own limits, as errors of the table; anything else it says is a bad request. */
 function parserError({ code = '', message }: NodeJS.ErrnoException, config: RelayConfig): SlotgateError {
-  const known = PARSER_CODES[code] ?? 'bad_request'
-  return new SlotgateError(known, { detail: message, limit_bytes: config.headLimitBytes })
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return new SlotgateError('request_timeout')
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return new SlotgateError('head_too_large', { limit_bytes: config.headLimitBytes })
+  }
+  return new SlotgateError('bad_request', { detail: message })
 }
 
 /**

@@ -1,0 +1,225 @@
+// The known faults of http-proxy 1.18, each with the guard that keeps it from the front door (DESIGN §7).
+import t from 'tap'
+import {
+  collect,
+  dial,
+  hasAnswer,
+  OK,
+  startApp,
+  startRawApp,
+  startRelay,
+  statusOf,
+  type Wire,
+} from './support.ts'
+
+const CHUNKED_DELETE = [
+  'DELETE /invoices/1 HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n',
+  '28\r\nGET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n\r\n0\r\n\r\n',
+].join('')
+
+t.test(
+  'CVE-2026-29057: a chunked DELETE or OPTIONS reaches the app as one request with its body',
+  async (t) => {
+    const bench = await startRelay(t)
+    const seen: string[] = []
+    const app = await startApp(t, async (request, response) => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+      seen.push(`${request.method} ${request.url} ${Buffer.concat(chunks).length}`)
+      response.end('done')
+    })
+    await bench.promote(app.address)
+    for (const method of ['DELETE', 'OPTIONS']) {
+      const wire = dial(t, bench.port, CHUNKED_DELETE.replace('DELETE', method))
+      t.equal(statusOf(await wire.until(hasAnswer)), 200)
+    }
+    const canary = dial(t, bench.port, 'GET /canary HTTP/1.1\r\nHost: a.test\r\n\r\n')
+    await canary.until(hasAnswer)
+    t.same(seen, ['DELETE /invoices/1 40', 'OPTIONS /invoices/1 40', 'GET /canary 0'])
+  },
+)
+
+const BROKEN: Record<string, string> = {
+  'a length': 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf',
+  chunks: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n',
+}
+
+for (const [framing, bytes] of Object.entries(BROKEN)) {
+  for (const end of ['closes', 'resets'] as const) {
+    t.test(
+      `an app that ${end} its connection in a body with ${framing} breaks the client's off`,
+      async (t) => {
+        const bench = await startRelay(t)
+        let appSocket: Wire['socket'] | undefined
+        const app = await startRawApp(t, (socket) => {
+          appSocket = socket
+          socket.once('data', () => socket.write(bytes))
+        })
+        await bench.promote(app.address)
+        const wire = dial(t, bench.port, 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
+        await wire.until((text) => text.includes('half'))
+        if (end === 'closes') appSocket?.end()
+        else appSocket?.resetAndDestroy()
+        t.notMatch(await wire.closed(), /\r\n0\r\n\r\n/, 'no clean end')
+        const line = await bench.logged(() => true)
+        t.match(line, { code: 'upstream_failed', status: 200, slot: 'blue' })
+        t.equal(bench.claims(), 0)
+      },
+    )
+  }
+}
+
+t.test(
+  'a broken answer to an HTTP/1.0 client, which ends with the connection, ends with a reset',
+  async (t) => {
+    const bench = await startRelay(t)
+    let appSocket: Wire['socket'] | undefined
+    const app = await startRawApp(t, (socket) => {
+      appSocket = socket
+      socket.once('data', () =>
+        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'),
+      )
+    })
+    await bench.promote(app.address)
+    const wire = dial(t, bench.port, 'GET / HTTP/1.0\r\nHost: a.test\r\n\r\n')
+    await wire.until((text) => text.includes('half'))
+    appSocket?.resetAndDestroy()
+    await wire.closed()
+    t.equal(wire.ended, 'reset')
+  },
+)
+
+/** What the app has said by the time the client goes away. */
+const PHASES: Record<string, string> = {
+  'before the app answers': '',
+  'in the middle of a body': 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf',
+  'in the middle of chunks': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n',
+}
+
+for (const [phase, said] of Object.entries(PHASES)) {
+  for (const how of ['closes', 'resets'] as const) {
+    t.test(`a client that ${how} ${phase} is gone for the app within 100 ms`, async (t) => {
+      const bench = await startRelay(t)
+      const asked = Promise.withResolvers<Wire>()
+      const app = await startRawApp(t, (socket) => {
+        const wire = collect(socket)
+        socket.once('data', () => {
+          if (said) socket.write(said)
+          asked.resolve(wire)
+        })
+      })
+      await bench.promote(app.address)
+      const wire = dial(t, bench.port, 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
+      const appSide = await asked.promise
+      if (said) await wire.until((text) => text.includes('half'))
+      const leftMs = performance.now()
+      if (how === 'closes') wire.socket.destroy()
+      else wire.socket.resetAndDestroy()
+      await appSide.closed()
+      t.ok(performance.now() - leftMs < 100, `${performance.now() - leftMs} ms`)
+      t.match(await bench.logged(() => true), { code: 'client_closed', status: 499 })
+      t.equal(bench.claims(), 0)
+    })
+  }
+}
+
+t.test('a client that leaves in the middle of an upload never completes a request at the app', async (t) => {
+  const bench = await startRelay(t)
+  const asked = Promise.withResolvers<Wire>()
+  const app = await startRawApp(t, (socket) => {
+    asked.resolve(collect(socket))
+  })
+  await bench.promote(app.address)
+  const head = 'POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n'
+  const wire = dial(t, bench.port, `${head}4\r\nhalf\r\n`)
+  const appSide = await asked.promise
+  await appSide.until((text) => text.includes('half'))
+  wire.socket.destroy()
+  t.notMatch(await appSide.closed(), /\r\n0\r\n\r\n/)
+})
+
+const UPGRADE =
+  'GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+
+t.test('a client that resets between its upgrade request and the 101 leaves the process alive', async (t) => {
+  const bench = await startRelay(t)
+  const asked = Promise.withResolvers<Wire>()
+  const app = await startRawApp(t, (socket) => {
+    const wire = collect(socket)
+    socket.once('data', () => asked.resolve(wire))
+  })
+  await bench.promote(app.address)
+  const wire = dial(t, bench.port, UPGRADE)
+  const appSide = await asked.promise
+  wire.socket.resetAndDestroy()
+  await appSide.closed()
+  t.match(await bench.logged(() => true), { code: 'client_closed', status: 499 })
+  t.equal(bench.claims(), 0)
+})
+
+t.test('an app that resets between the upgrade request and the 101 is a 502', async (t) => {
+  const bench = await startRelay(t)
+  const app = await startRawApp(t, (socket) => {
+    socket.once('data', () => socket.resetAndDestroy())
+  })
+  await bench.promote(app.address)
+  const wire = dial(t, bench.port, UPGRADE)
+  t.equal(statusOf(await wire.closed()), 502)
+})
+
+const SWITCHED =
+  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n'
+
+for (const side of ['client', 'app'] as const) {
+  t.test(
+    `a reset of an upgraded connection by the ${side} ends the other side and nothing else`,
+    async (t) => {
+      const bench = await startRelay(t)
+      const asked = Promise.withResolvers<Wire>()
+      const app = await startRawApp(t, (socket) => {
+        const wire = collect(socket)
+        socket.once('data', () => {
+          socket.write(SWITCHED)
+          asked.resolve(wire)
+        })
+      })
+      await bench.promote(app.address)
+      const wire = dial(t, bench.port, UPGRADE)
+      const appSide = await asked.promise
+      await wire.until((text) => text.includes('\r\n\r\n'))
+      const [one, other] = side === 'client' ? [wire, appSide] : [appSide, wire]
+      one.socket.resetAndDestroy()
+      await other.closed()
+      await bench.logged(({ status }) => status === 101)
+      t.equal(bench.claims(), 0)
+    },
+  )
+}
+
+t.test(
+  'the path reaches the app byte for byte, on new and on kept connections, with and without a body',
+  async (t) => {
+    const bench = await startRelay(t)
+    const lines: string[] = []
+    const app = await startRawApp(t, (socket) => {
+      socket.on('data', (chunk: Buffer) => {
+        lines.push(chunk.toString('latin1').split('\r\n', 1)[0] ?? '')
+        socket.write(OK)
+      })
+    })
+    await bench.promote(app.address)
+    const targets = ['//evil.test/a//b', '/a/../b%2e%2f//;x?q=%0d%0a&u=http://x//y', '/?', '/a?b?c', "/a'b|c"]
+    const wire = dial(t, bench.port)
+    for (const [nth, target] of targets.entries()) {
+      wire.socket.write(
+        Buffer.from(`POST ${target} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx`, 'latin1'),
+      )
+      await wire.until((text) => text.split('HTTP/1.1 200 OK').length === nth + 2)
+    }
+    t.same(
+      lines,
+      targets.map((target) => `POST ${target} HTTP/1.1`),
+    )
+    t.equal(app.sockets.length, 1, 'the connection to the app was kept')
+  },
+)
