@@ -1,5 +1,5 @@
 // Holds docker-compose.yml, its Dockerfile and its slotgate config to each other and to what they promise.
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { parse } from 'yaml'
@@ -107,6 +107,12 @@ t.test('what the config names is what the services are', async (t) => {
     volumes.some((volume) => dockerfile.includes(volume.split(':')[1] ?? '-')),
     'the image mounts its config where it looks',
   )
+})
+
+t.test('the releases that run by default are there', async (t) => {
+  const releases = [...read('docker-compose.yml').matchAll(/releases\/\$\{\w+:-(\w+)\}/g)].map(([, id]) => id)
+  t.equal(releases.length, 2)
+  for (const id of releases) t.ok(existsSync(join(root, 'example', 'releases', id ?? '', 'app.ts')), id)
 })
 
 t.test('slotgate is given more time to end than its requests are', async (t) => {
