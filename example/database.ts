@@ -143,7 +143,11 @@ async function unprivilegedAccount(): Promise<Account> {
   return { uid: Number(entry[2]), gid: Number(entry[3]) }
 }
 
-const openTemporaryFolder = async () => ((await enterableByAll(tmpdir())) ? tmpdir() : '/tmp')
+/** Where any account may make a folder and take it away again. */
+async function openTemporaryFolder(): Promise<string> {
+  const { mode } = await stat(tmpdir())
+  return (mode & 0o002) !== 0 && (await enterableByAll(tmpdir())) ? tmpdir() : '/tmp'
+}
 
 /** Whether any account may enter this folder and all above it. */
 async function enterableByAll(folder: string): Promise<boolean> {

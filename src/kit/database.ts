@@ -44,8 +44,7 @@ export async function connect(pool: Pool, withinMs: number): Promise<Client> {
   const connecting = pool.connect()
   try {
     const client = await within(connecting, withinMs, 'the pool gave no connection')
-    // A connection that breaks while no statement waits has nobody else to tell; the next statement fails anyhow.
-    client.on('error', () => {})
+    hearErrors(client)
     return client
   } catch (error) {
     connecting.then(
@@ -54,6 +53,15 @@ export async function connect(pool: Pool, withinMs: number): Promise<Client> {
     )
     throw unavailable(error)
   }
+}
+
+const heard = new WeakSet<Client>()
+
+/** A connection that breaks while no statement waits has nobody to tell and would end the process; the next statement fails anyhow. */
+function hearErrors(client: Client): void {
+  if (heard.has(client)) return
+  heard.add(client)
+  client.on('error', () => {})
 }
 
 /** Runs one statement on a connection of its own, committed at once. */

@@ -122,19 +122,23 @@ function refusal({ code, sentence: _, hint: __, ...facts }: Reason, problems: Re
  * @throws SlotgateError 409 `attempt_not_open` when that version is not applied in part, `migration_running`; 422
  * `applied_not_in_release` when it is to be recorded as applied but this release has no such file
  */
-export function clearAttempt(
+export async function clearAttempt(
   place: Place,
   migrations: Migrations,
   { version, as }: ClearRequest,
 ): Promise<void> {
-  return underLock(place.pool, async (client) => {
-    const report = { ...(await readReportInside(client)), locked: false }
-    const ids = partialAttempts(report)
-      .filter((attempt) => attempt.version === version)
-      .map(({ id }) => id)
-    if (ids.length === 0) throw new SlotgateError('attempt_not_open', { version })
+  const { prepared } = await readReport(place.pool)
+  if (!prepared) throw new SlotgateError('attempt_not_open', { version })
+  await underLock(place.pool, async (client) => {
+    const report = { ...(await readReportInside(client)), locked: false } // locked, but by this very call
+    const attempts = partialAttempts(report).filter((attempt) => attempt.version === version)
+    if (attempts.length === 0) throw new SlotgateError('attempt_not_open', { version })
     if (as === 'applied') await record(client, fileOf(migrations, version))
-    await closeAttempts(client, ids, 'cleared')
+    await closeAttempts(
+      client,
+      attempts.map(({ id }) => id),
+      'cleared',
+    )
   })
 }
 

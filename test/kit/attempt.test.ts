@@ -271,3 +271,8 @@ t.test('only a version that is applied in part can be cleared, and only by its n
   })
   t.equal((await r44.status()).json.dirty, true)
 })
+
+t.test('an empty database has nothing to clear', async (t) => {
+  const r1 = await release(t, trivial(1, 1))
+  t.match(await clear(r1, { version: 1, as: 'undone' }), { status: 409, json: { code: 'attempt_not_open' } })
+})

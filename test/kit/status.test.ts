@@ -5,7 +5,7 @@ import pg from 'pg'
 import t from 'tap'
 import { startDatabase } from '../../example/database.ts'
 import { ROLE_HEADER } from '../../src/contract.ts'
-import { serveInternal } from '../../src/kit/index.ts'
+import { loadMigrations, readStatus, serveInternal } from '../../src/kit/index.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 import { ask, release, successor, trivial, writeFolder } from './fixture.ts'
 
@@ -358,10 +358,21 @@ t.test('background work starts once, when slotgate first says that this release 
   await ask(`${url}/healthz`, { headers: { [ROLE_HEADER]: 'live' } })
   await ask(`${url}/schema/status`, { headers: { [ROLE_HEADER]: 'live' } })
   t.equal(started, 1)
-  await new Promise<void>((resolve) => internal.onLive(resolve))
+  await t.resolves(new Promise<void>((resolve) => internal.onLive(resolve)))
 })
 
 t.test('without slotgate there is one release, and it is live', async (t) => {
   const { internal } = await release(t, {})
-  await new Promise<void>((resolve) => internal.onLive(resolve))
+  await t.resolves(new Promise<void>((resolve) => internal.onLive(resolve)))
+})
+
+t.test('a connection that is asked over and over gathers nothing', async (t) => {
+  const { url } = await createTestDatabase(t)
+  const pool = new pg.Pool({ connectionString: url, max: 1 })
+  t.teardown(() => pool.end())
+  const migrations = await loadMigrations(await writeFolder(t, {}))
+  for (let times = 0; times < 20; times += 1) await readStatus(pool, migrations)
+  const client = await pool.connect()
+  t.ok(client.listenerCount('error') <= 2, `${client.listenerCount('error')} listeners`)
+  client.release()
 })

@@ -1,0 +1,88 @@
+// The private PostgreSQL of the demo and the tests: it never outlives its starter, and leaves nothing behind.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import { openDatabase, startDatabase } from '../../example/database.ts'
+import { eventually } from './fixture.ts'
+
+const STARTER = `
+  import { startDatabase } from ${JSON.stringify(new URL('../../example/database.ts', import.meta.url).href)}
+  const { url, stop } = await startDatabase()
+  console.log(url)
+  process.stdin.once('data', () => process.exit(7))
+  process.once('SIGTERM', () => stop().then(() => process.exit(0)))`
+
+async function canConnect(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url })
+  client.on('error', () => {})
+  try {
+    await client.connect()
+    return true
+  } catch {
+    return false
+  } finally {
+    await client.end()
+  }
+}
+
+/** A process with a database of its own, and the folder where that puts everything. */
+async function startStarter(t: Test) {
+  const folder = await mkdtemp(join(tmpdir(), 'database-test-'))
+  await chmod(folder, 0o1777)
+  const starter = spawn(process.execPath, ['--input-type=module', '-e', STARTER], {
+    env: { ...process.env, TMPDIR: folder },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  const exited = once(starter, 'exit')
+  t.teardown(async () => {
+    starter.kill('SIGKILL')
+    await exited
+    await rm(folder, { recursive: true, force: true })
+  })
+  const [url] = (await once(createInterface(starter.stdout), 'line')) as [string]
+  return { starter, exited, url, folder }
+}
+
+for (const [how, end] of Object.entries({
+  'is killed': (starter) => starter.kill('SIGKILL'),
+  'exits without a word': (starter) => starter.stdin?.write('exit\n'),
+  'stops it': (starter) => starter.kill('SIGTERM'),
+} satisfies Record<string, (starter: Awaited<ReturnType<typeof startStarter>>['starter']) => unknown>)) {
+  t.test(`the server and its data are gone when its starter ${how}`, async (t) => {
+    const { starter, exited, url, folder } = await startStarter(t)
+    t.ok(await canConnect(url))
+    end(starter)
+    await exited
+    await eventually(
+      () => readdir(folder),
+      ({ length }) => length === 0,
+    )
+    t.notOk(await canConnect(url))
+  })
+}
+
+t.test(
+  'a server that was stopped can be stopped again, and nobody gets in without its password',
+  async (t) => {
+    const { url, stop } = await startDatabase()
+    const stranger = Object.assign(new URL(url), { password: 'guess' })
+    t.notOk(await canConnect(stranger.href))
+    await Promise.all([stop(), stop()])
+    await stop()
+    t.notOk(await canConnect(url))
+  },
+)
+
+t.test('a DATABASE_URL is used as it is, and its server is left alone', async (t) => {
+  const { url, stop } = await startDatabase()
+  t.teardown(stop)
+  const opened = await openDatabase({ DATABASE_URL: url })
+  t.equal(opened.url, url)
+  await opened.stop()
+  t.ok(await canConnect(url))
+})
