@@ -1,0 +1,27 @@
+// A database of its own in a given PostgreSQL, so that the demo never touches what is there.
+import { randomBytes } from 'node:crypto'
+import pg from 'pg'
+
+export interface FreshDatabase {
+  url: string
+  drop(): Promise<void>
+}
+
+/** @param clusterUrl a DATABASE_URL whose user may create databases */
+export async function createFreshDatabase(clusterUrl: string): Promise<FreshDatabase> {
+  const name = `slotgate_demo_${randomBytes(4).toString('hex')}`
+  await execute(clusterUrl, `CREATE DATABASE ${name}`)
+  const url = new URL(clusterUrl)
+  url.pathname = `/${name}`
+  return { url: url.href, drop: () => execute(clusterUrl, `DROP DATABASE ${name} WITH (FORCE)`) }
+}
+
+async function execute(url: string, sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  try {
+    await client.query(sql)
+  } finally {
+    await client.end()
+  }
+}
