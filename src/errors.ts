@@ -166,8 +166,8 @@ export const ERRORS = {
   ),
   schema_check_disabled: warning('The service sets `schema: off`: nothing was checked.'),
   orphaned_migrations: warning(
-    'Applied, shipped and required by nobody: {orphans}.',
-    'Raise the minimum of the code or clean up what these migrations added.',
+    'Applied, but release {release} works without: {orphans}.',
+    'Raise the minimum of the code, or clean up what these migrations added.',
   ),
 
   // Switching.

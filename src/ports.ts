@@ -1,59 +1,72 @@
-// Who holds a port: for the sentence that refuses to start on one that is in use.
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+// Who listens on which TCP port, from the kernel's tables: for the sentence about a port in use, and the one about an
+// app that took another port than it was given. Linux tells; elsewhere nothing is known.
+import { readdir, readFile, readlink } from 'node:fs/promises'
+import { messageOf, SlotgateError } from './errors.ts'
 
-/** The state LISTEN in /proc/net/tcp. */
-const LISTEN = '0A'
-
-/** @returns the inodes of the sockets that listen on the port, from the kernel's tables */
-function listeningInodes(port: number): Set<string> {
-  const wanted = port.toString(16).toUpperCase().padStart(4, '0')
-  const lines = ['/proc/net/tcp', '/proc/net/tcp6'].flatMap(readLines)
-  const fields = lines.map((line) => line.trim().split(/\s+/))
-  const listening = fields.filter(([, local, , state]) => state === LISTEN && local?.endsWith(`:${wanted}`))
-  return new Set(listening.flatMap(([, , , , , , , , , inode]) => (inode ? [inode] : [])))
-}
-
-function readLines(file: string): string[] {
-  try {
-    return readFileSync(file, 'utf8').split('\n')
-  } catch {
-    return []
-  }
-}
-
-const processIds = (): string[] => readdirSync('/proc').filter((name) => /^\d+$/.test(name))
-
-function holdsOneOf(pid: string, inodes: ReadonlySet<string>): boolean {
-  try {
-    return readdirSync(`/proc/${pid}/fd`).some((fd) => {
-      const [, inode] = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`)) ?? []
-      return inode !== undefined && inodes.has(inode)
-    })
-  } catch {
-    // It ended meanwhile, or belongs to another user.
-    return false
-  }
-}
-
+const LISTEN_STATE = '0A'
 /** Long command lines say who it is in their beginning. */
 const COMMAND_LETTERS = 80
 
-function commandOf(pid: string): string {
-  const [line = ''] = readLines(`/proc/${pid}/cmdline`)
-  return line.replaceAll('\0', ' ').trim().slice(0, COMMAND_LETTERS)
+const readText = (file: string): Promise<string> => readFile(file, 'utf8').catch(() => '')
+
+/** The numbers of all processes. */
+export async function processIds(): Promise<number[]> {
+  const names = await readdir('/proc').catch(() => [])
+  return names.filter((name) => /^\d+$/.test(name)).map(Number)
 }
 
-/**
- * @returns `process 4711 (node server.js)`; null where that cannot be told: the holder belongs to another user, or
- * the system is not Linux. Never throws.
- */
-export function describePortHolder(port: number): string | null {
-  try {
-    const inodes = listeningInodes(port)
-    const pid =
-      inodes.size === 0 ? undefined : processIds().find((candidate) => holdsOneOf(candidate, inodes))
-    return pid === undefined ? null : `process ${pid} (${commandOf(pid)})`
-  } catch {
-    return null
+/** The port of each listening socket, by the socket's inode. */
+async function listeningSockets(): Promise<Map<string, number>> {
+  const tables = await Promise.all(['/proc/net/tcp', '/proc/net/tcp6'].map(readText))
+  const rows = tables.flatMap((table) => table.split('\n').slice(1)).map((line) => line.trim().split(/\s+/))
+  const listening = rows.filter((row) => row[3] === LISTEN_STATE)
+  return new Map(listening.map((row) => [row[9] ?? '', Number.parseInt(row[1]?.split(':')[1] ?? '0', 16)]))
+}
+
+/** The inodes of a process's sockets; none where it is gone or belongs to another user. */
+async function socketsOf(pid: number): Promise<string[]> {
+  const folder = `/proc/${pid}/fd`
+  const names = await readdir(folder).catch(() => [])
+  const links = await Promise.all(names.map((name) => readlink(`${folder}/${name}`).catch(() => '')))
+  return links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? [])
+}
+
+/** @returns the ports that these processes listen on, in order */
+export async function listeningPortsOf(pids: readonly number[]): Promise<number[]> {
+  const sockets = await listeningSockets()
+  const inodes = (await Promise.all(pids.map(socketsOf))).flat()
+  const ports = inodes.map((inode) => sockets.get(inode)).filter((port) => port !== undefined)
+  return [...new Set(ports)].sort((a, b) => a - b)
+}
+
+/** The error for a listener that could not be opened: `port_in_use` with who is to be looked for, or `listen_failed`. */
+export async function listenError(
+  error: unknown,
+  { host, port, what }: { host: string; port: number; what: string },
+): Promise<SlotgateError> {
+  const facts = { host, port, what, detail: messageOf(error) }
+  const inUse = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+  return inUse
+    ? new SlotgateError('port_in_use', { ...facts, who: await whoHolds(port) }, { cause: error })
+    : new SlotgateError('listen_failed', facts, { cause: error })
+}
+
+/** @returns a sentence that names the process on a port, or says how to find it where the system does not tell */
+export async function whoHolds(port: number): Promise<string> {
+  const pid = await findHolder(port)
+  if (pid === null)
+    return `Find out who holds it: ss -ltnp 'sport = :${port}' (as root), or lsof -i :${port}.`
+  const [command = ''] = (await readText(`/proc/${pid}/cmdline`)).split('\n')
+  const shown = command.replaceAll('\0', ' ').trim().slice(0, COMMAND_LETTERS)
+  return `Process ${pid} (${shown}) holds it; stop it or choose another port.`
+}
+
+async function findHolder(port: number): Promise<number | null> {
+  const sockets = await listeningSockets()
+  if (![...sockets.values()].includes(port)) return null
+  for (const pid of await processIds()) {
+    const inodes = await socketsOf(pid)
+    if (inodes.some((inode) => sockets.get(inode) === port)) return pid
   }
+  return null
 }

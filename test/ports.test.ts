@@ -1,18 +1,18 @@
-// Whether the holder of a port is found.
-import { createServer } from 'node:net'
+// Whether the holder of a port is found, and said in a sentence.
+import { type AddressInfo, createServer } from 'node:net'
 import t from 'tap'
-import { describePortHolder } from '../src/ports.ts'
+import { listeningPortsOf, whoHolds } from '../src/ports.ts'
 
 t.test('the process that listens on a port is named', { skip: process.platform !== 'linux' }, async (t) => {
   const server = createServer()
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   t.teardown(() => server.close())
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  t.match(describePortHolder(address.port), new RegExp(`^process ${process.pid} \\(.*node`))
+  const { port } = server.address() as AddressInfo
+  t.match(await whoHolds(port), new RegExp(`^Process ${process.pid} \\(.*node`))
+  t.ok((await listeningPortsOf([process.pid])).includes(port))
 })
 
-t.test('a port that nobody listens on has no holder', async (t) => {
+t.test('for a port whose holder is not known, the sentence says how to find it', async (t) => {
   // Port 0 is asked for, never listened on.
-  t.equal(describePortHolder(0), null)
+  t.match(await whoHolds(0), /ss -ltnp 'sport = :0'/)
 })

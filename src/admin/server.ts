@@ -9,10 +9,10 @@ import fastify, { type FastifyInstance } from 'fastify'
 import type { AdminConfig, AdminKey, ListenAddress } from '../config/types.ts'
 import { type Code, messageOf, SlotgateError, toProblem } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { listenError } from '../ports.ts'
 import type { Control } from '../switch/types.ts'
 import { type AuditLine, createAudit } from './audit.ts'
 import { guard } from './guard.ts'
-import { whoHolds } from './holder.ts'
 import { answerProblems, PROBLEM_TYPE, sendProblem } from './problems.ts'
 import { addRoutes } from './routes.ts'
 import { type VerificationKey, verificationKey } from './signature.ts'
@@ -205,14 +205,10 @@ async function passSecond(acceptAfterS: number, now: () => number, log: Logger):
 }
 
 async function listenOn(app: FastifyInstance, { host, port }: ListenAddress): Promise<ListenAddress> {
-  const facts = { host, port, what: 'admin.listen' }
   try {
     await app.listen({ host, port })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
-      throw new SlotgateError('port_in_use', { ...facts, who: await whoHolds(port) })
-    }
-    throw new SlotgateError('listen_failed', { ...facts, detail: messageOf(error) })
+    throw await listenError(error, { host, port, what: 'admin.listen' })
   }
   return { host, port: portOf(app.server) ?? port }
 }

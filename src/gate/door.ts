@@ -1,6 +1,7 @@
 // The rollback door: is there, right now, a release that a rollback would be allowed to reach? Pure arithmetic over
 // recorded ranges; nothing is booted.
 import type { Range } from '../contract.ts'
+import { recordedRange } from '../journal/record.ts'
 
 export interface DoorFacts {
   /** Releases that were live, newest first, without the live one. */
@@ -38,7 +39,7 @@ export function doorOf({ previous, ranges, current, schemaOff }: DoorFacts): Doo
     return door(false, null, 'no_previous_release', 'There is no earlier release to go back to.')
   if (schemaOff)
     return door(true, to, 'schema_check_disabled', `${to} was live before; schemas are not checked.`)
-  const range = ranges[to]
+  const range = recordedRange(ranges, to)
   if (current === null) return door(null, to, null, 'The live release does not say where the schema is.')
   if (!range) return door(null, to, null, `${to} never said which schema versions it works with.`)
   const works = `${to} works with schema ${range.min} to ${range.max}; the database is at ${current}.`

@@ -73,6 +73,10 @@ export interface JournalState {
 export const hashLine = (line: string): string => createHash('sha256').update(line).digest('hex')
 export const FIRST_PREV = hashLine('')
 
+/** The range a release once declared; an id such as `constructor` finds nothing. */
+export const recordedRange = (ranges: Readonly<Record<string, Range>>, release: string): Range | undefined =>
+  Object.hasOwn(ranges, release) ? ranges[release] : undefined
+
 export const emptyState = (): JournalState => ({ services: {}, open: {} })
 
 export const emptyService = (): ServiceState => ({

@@ -1,9 +1,10 @@
 // What the system knows of processes: whether one is still the same, what a crash left over, and how to end it.
 import { execFile } from 'node:child_process'
-import { readdir, readFile, readlink } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { ENV } from '../contract.ts'
+import { processIds } from '../ports.ts'
 
 const POLL_MS = 20
 
@@ -21,11 +22,15 @@ export async function startTimeOf(pid: number): Promise<string | null> {
 }
 
 async function startTicks(pid: number): Promise<string | null> {
+  const fields = await statFields(pid)
+  return fields[0] === '' || fields[0] === 'Z' ? null : (fields[19] ?? null)
+}
+
+/** What the kernel tells of a process, from its state on; the state is empty where there is no such process. */
+async function statFields(pid: number): Promise<string[]> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
-  // The second field is the command in parentheses and may itself hold spaces and parentheses.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const [state] = fields
-  return state === undefined || state === '' || state === 'Z' ? null : (fields[19] ?? null)
+  // The field before is the command in parentheses and may itself hold spaces and parentheses.
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')
 }
 
 /** Sends a signal to a process group; false if nobody is left in it. */
@@ -49,8 +54,7 @@ export interface Leftover {
  */
 export async function findByEnvironment(stateDir: string): Promise<Leftover[]> {
   if (process.platform !== 'linux') return []
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
-  const found = await Promise.all(pids.map((pid) => readBootId(pid, stateDir)))
+  const found = await Promise.all((await processIds()).map((pid) => readBootId(pid, stateDir)))
   return found.filter((leftover) => leftover !== null)
 }
 
@@ -98,40 +102,11 @@ export async function endProcesses(pids: readonly number[], withinMs: number): P
   await waitGone(pids, withinMs)
 }
 
-/** The TCP ports that a process and the rest of its group listen on. Linux only; elsewhere empty. */
-export async function listeningPortsOf(groupId: number): Promise<number[]> {
-  if (process.platform !== 'linux') return []
-  const [members, sockets] = await Promise.all([membersOf(groupId), listeningSockets()])
-  const inodes = (await Promise.all(members.map(socketInodesOf))).flat()
-  const ports = inodes.map((inode) => sockets.get(inode)).filter((port) => port !== undefined)
-  return [...new Set(ports)].sort((a, b) => a - b)
-}
-
-async function membersOf(groupId: number): Promise<number[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)
+/** The processes of a group. Linux only; elsewhere empty. */
+export async function membersOf(groupId: number): Promise<number[]> {
+  const pids = await processIds()
   const groups = await Promise.all(pids.map(groupOf))
   return pids.filter((_, index) => groups[index] === groupId)
 }
 
-async function groupOf(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
-  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2])
-}
-
-const LISTEN_STATE = '0A'
-
-async function listeningSockets(): Promise<Map<string, number>> {
-  const tables = await Promise.all(
-    ['/proc/net/tcp', '/proc/net/tcp6'].map((file) => readFile(file, 'utf8').catch(() => '')),
-  )
-  const rows = tables.flatMap((table) => table.split('\n').slice(1)).map((line) => line.trim().split(/\s+/))
-  const listening = rows.filter((row) => row[3] === LISTEN_STATE)
-  return new Map(listening.map((row) => [row[9] ?? '', Number.parseInt(row[1]?.split(':')[1] ?? '0', 16)]))
-}
-
-async function socketInodesOf(pid: number): Promise<string[]> {
-  const folder = `/proc/${pid}/fd`
-  const names = await readdir(folder).catch(() => [])
-  const links = await Promise.all(names.map((name) => readlink(`${folder}/${name}`).catch(() => '')))
-  return links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? [])
-}
+const groupOf = async (pid: number): Promise<number> => Number((await statFields(pid))[2])

@@ -85,8 +85,9 @@ async function deploy(
   context: CallContext,
   progress: Progress,
 ): Promise<SwitchResult> {
-  await stage(service, release, context, progress)
-  return promote(service, 'deploy', context, progress)
+  const staged = await stage(service, release, context, progress)
+  const promoted = await promote(service, 'deploy', context, progress)
+  return { ...promoted, took_ms: staged.took_ms + promoted.took_ms }
 }
 
 /** Only reads, so it needs no lock: what it says holds for the moment it was asked, as any check does. */

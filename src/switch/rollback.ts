@@ -2,6 +2,7 @@
 // rehearsed on temporary ports first, and the very process that was asked takes the traffic.
 import { reason, SlotgateError } from '../errors.ts'
 import { judgeRecorded, noPrevious, type Party, type Verdict } from '../gate/judge.ts'
+import { recordedRange } from '../journal/record.ts'
 import { checkHealth } from '../slots/health.ts'
 import { askable, decide, liveAskable, refusal } from './ask.ts'
 import { checkReleaseId } from './conditions.ts'
@@ -71,7 +72,7 @@ async function findTarget(service: Service, to: string | undefined, progress: Pr
   const running = await runningTarget(service, release)
   if (running) return { running }
   progress('asking')
-  const range = ranges[release]
+  const range = recordedRange(ranges, release)
   const party = await liveParty(service)
   const refused = range && party && judgeRecorded(release, range, party)
   return refused ? { refused } : { rehearse: release }

@@ -4,6 +4,7 @@ import { type Reason, reason } from '../errors.ts'
 import { doorOf } from '../gate/door.ts'
 import { judge, type Reading } from '../gate/judge.ts'
 import { readStatus } from '../gate/read.ts'
+import { recordedRange } from '../journal/record.ts'
 import { urlOf } from '../slots/ask.ts'
 import type { Occupant } from '../slots/occupants.ts'
 import { idleSlot, recorded, type Service } from './needs.ts'
@@ -79,7 +80,7 @@ function slotView(service: Service, slot: SlotName, reading: Reading | null): Sl
     restarts: occupant?.restarts ?? 0,
     schema: reading?.ok ? schemaView(reading) : null,
     schema_problem: reading && !reading.ok ? reason(reading.code, { ...reading.facts, release }) : null,
-    recorded_range: (release !== null && recorded(service).ranges[release]) || null,
+    recorded_range: (release !== null && recordedRange(recorded(service).ranges, release)) || null,
     claims: occupant ? service.drains.claimsOf(occupant) : { requests: 0, tunnels: 0 },
   }
 }

@@ -58,6 +58,7 @@ export class World {
   service: string[] = []
   command: string[] = [process.execPath, APP]
   setup: string[] | null = null
+  env: Record<string, string> = {}
   health = '{ interval: 20ms, within: 5s }'
 
   private constructor(folder: string) {
@@ -124,7 +125,7 @@ export class World {
       `      command: ${JSON.stringify(this.command)}`,
       '      cwd: releases/{release}',
       ...(this.setup ? [`      setup: ${JSON.stringify(this.setup)}`] : []),
-      `      env: { WORLD: ${JSON.stringify(this.folder)} }`,
+      `      env: ${JSON.stringify({ WORLD: this.folder, ...this.env })}`,
       `    health: ${this.health}`,
       ...this.service.map((line) => `    ${line}`),
     ]

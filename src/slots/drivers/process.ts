@@ -9,9 +9,10 @@ import { ENV } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import type { Journal } from '../../journal/file.ts'
 import type { Logger } from '../../log.ts'
+import { listeningPortsOf } from '../../ports.ts'
 import { waitHealthy } from '../health.ts'
 import { Output } from '../output.ts'
-import { listeningPortsOf, signalGroup, startTimeOf } from '../proc.ts'
+import { membersOf, signalGroup, startTimeOf } from '../proc.ts'
 import type { BootRequest, Driver, Instance } from './driver.ts'
 
 /** The groups that run now. However this process ends, short of a kill -9, none of them outlives it. */
@@ -244,7 +245,7 @@ async function explain(
   const given = [...publicAddresses, internal].flatMap((address) =>
     address.kind === 'tcp' ? [address.port] : [],
   )
-  const taken = (await listeningPortsOf(running.pid)).filter((port) => !given.includes(port))
+  const taken = (await listeningPortsOf(await membersOf(running.pid))).filter((port) => !given.includes(port))
   const wrong =
     taken.length > 0
       ? `; it listens on port ${taken.join(', ')} instead of the given ${given.join(' and ')}`
