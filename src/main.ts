@@ -18,8 +18,8 @@ import { createBuffer, openTable, type Table } from './slots/table.ts'
 import { createControl } from './switch/control.ts'
 import { Drains } from './switch/drain.ts'
 import { Lock } from './switch/lock.ts'
-import type { Service } from './switch/needs.ts'
 import { resume } from './switch/resume.ts'
+import type { Service } from './switch/service.ts'
 import type { Control } from './switch/types.ts'
 
 /** The data plane runs in the main thread: one worker, number 0. */
@@ -35,6 +35,9 @@ export interface Slotgate {
   /** No new connections; what is open finishes within the drain time; every process is stopped. */
   close(): Promise<void>
 }
+
+/** One Ctrl-C under npm arrives twice, from the terminal and from npm; only a later one is a second. */
+const SAME_SIGNAL_MS = 500
 
 /** What can change while running, read at each use. */
 interface Current {
@@ -139,7 +142,7 @@ function createService({ index, name, current, table, relay, journal, log, closi
     generation: () => table.pointer(index).generation,
   })
   occupants.watch()
-  const service: Service = {
+  return {
     index,
     name,
     get config() {
@@ -151,11 +154,19 @@ function createService({ index, name, current, table, relay, journal, log, closi
     dataPlane: relay,
     journal,
     lock: new Lock(),
-    drains: new Drains(() => service),
+    drains: new Drains({
+      index,
+      name,
+      limits: () => settings().drain,
+      table,
+      dataPlane: relay,
+      journal,
+      log,
+      closing,
+    }),
     log,
     closing,
   }
-  return service
 }
 
 function fail(name: string): never {
@@ -218,15 +229,14 @@ function reloadFile(slotgate: Slotgate, file: string, log: Logger): void {
 
 function stopSignal(log: Logger): Promise<void> {
   return new Promise((resolve) => {
-    let signalled = false
+    let firstAt = 0
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
-        if (signalled) {
-          log.warn({ signal }, 'a second signal: ending at once')
-          process.exit(1)
-        }
-        signalled = true
+        firstAt ||= performance.now()
         resolve()
+        if (performance.now() - firstAt < SAME_SIGNAL_MS) return
+        log.warn({ signal }, 'a second signal: ending at once')
+        process.exit(1)
       })
     }
   })

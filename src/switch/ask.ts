@@ -8,7 +8,7 @@ import { readStatus } from '../gate/read.ts'
 import { urlOf } from '../slots/ask.ts'
 import type { Instance } from '../slots/drivers/driver.ts'
 import type { Occupant } from '../slots/occupants.ts'
-import { idleSlot, type Service } from './needs.ts'
+import { idleSlot, type Service } from './service.ts'
 import type { CallContext } from './types.ts'
 
 const NOT_RUNNING: Reading = {

@@ -1,6 +1,6 @@
 // What must hold before an operation begins.
 import { SlotgateError } from '../errors.ts'
-import type { Service } from './needs.ts'
+import type { Service } from './service.ts'
 import type { CallContext } from './types.ts'
 
 const RELEASE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/

@@ -1,10 +1,24 @@
 // After a flip: wait until the last exchange of the release that left is over, bounded, then keep or stop it.
 import type { SlotName } from '../contract.ts'
 import { reason } from '../errors.ts'
+import type { Journal } from '../journal/file.ts'
+import type { Logger } from '../log.ts'
 import type { Occupant } from '../slots/occupants.ts'
-import type { ClaimKind } from '../slots/table.ts'
-import type { Service } from './needs.ts'
+import type { ClaimKind, Table } from '../slots/table.ts'
+import type { DataPlane } from './data-plane.ts'
 import type { DrainView } from './types.ts'
+
+export interface DrainsOptions {
+  readonly index: number
+  readonly name: string
+  /** Read at each drain, since a reload may change them. */
+  limits(): { withinMs: number; tunnelsWithinMs: number }
+  readonly table: Table
+  readonly dataPlane: DataPlane
+  readonly journal: Journal
+  readonly log: Logger
+  readonly closing: AbortSignal
+}
 
 interface Drain {
   occupant: Occupant
@@ -18,10 +32,10 @@ type Cut = Record<ClaimKind, number>
 
 export class Drains {
   readonly #running = new Map<Occupant, Drain>()
-  readonly #service: () => Service
+  readonly #options: DrainsOptions
 
-  constructor(service: () => Service) {
-    this.#service = service
+  constructor(options: DrainsOptions) {
+    this.#options = options
   }
 
   /** What is still draining, for the status. */
@@ -30,20 +44,20 @@ export class Drains {
   }
 
   #view({ occupant, slot, started }: Drain): DrainView {
-    const { config } = this.#service()
+    const limits = this.#options.limits()
     return {
       release: occupant.release,
       slot,
       generation: occupant.generations.at(-1) ?? 0,
       claims: this.claimsOf(occupant),
-      requests_until: new Date(started + config.drain.withinMs).toISOString(),
-      tunnels_until: new Date(started + config.drain.tunnelsWithinMs).toISOString(),
+      requests_until: new Date(started + limits.withinMs).toISOString(),
+      tunnels_until: new Date(started + limits.tunnelsWithinMs).toISOString(),
     }
   }
 
   /** Open claims of everything the occupant ever served. */
   claimsOf(occupant: Occupant): { requests: number; tunnels: number } {
-    const { table, index } = this.#service()
+    const { table, index } = this.#options
     const counts = occupant.generations.map((generation) => table.claims(index, generation))
     return {
       requests: counts.reduce((sum, { requests }) => sum + requests, 0),
@@ -65,13 +79,13 @@ export class Drains {
     this.callOff(occupant)
     const drain: Drain = { occupant, slot, started: Date.now(), callOff: new AbortController() }
     this.#running.set(occupant, drain)
-    const { config } = this.#service()
+    const limits = this.#options.limits()
     try {
       const [requests, tunnels] = await Promise.all([
-        this.#end(drain, 'requests', config.drain.withinMs),
-        this.#end(drain, 'tunnels', config.drain.tunnelsWithinMs),
+        this.#end(drain, 'requests', limits.withinMs),
+        this.#end(drain, 'tunnels', limits.tunnelsWithinMs),
       ])
-      if (drain.callOff.signal.aborted || this.#service().closing.aborted) return false
+      if (drain.callOff.signal.aborted || this.#options.closing.aborted) return false
       await this.#report(drain, { requests, tunnels })
       return true
     } finally {
@@ -81,7 +95,7 @@ export class Drains {
 
   /** @returns how many had to be cut */
   async #end({ occupant, callOff }: Drain, kind: ClaimKind, withinMs: number): Promise<number> {
-    const { dataPlane, index, closing } = this.#service()
+    const { dataPlane, index, closing } = this.#options
     const limit = AbortSignal.timeout(withinMs)
     const generations = [...occupant.generations]
     const signal = AbortSignal.any([limit, callOff.signal, closing])
@@ -90,7 +104,7 @@ export class Drains {
   }
 
   async #report({ occupant, slot, started }: Drain, cut: Cut): Promise<void> {
-    const { name, journal, log } = this.#service()
+    const { name, journal, log } = this.#options
     const { release, generations } = occupant
     const facts = { service: name, slot, release, generation: generations.at(-1) ?? 0 }
     if (cut.requests + cut.tunnels > 0) {

@@ -1,7 +1,7 @@
 // What becomes of a release that lost its place: it finishes what it still answers, bounded, then stays up or ends.
 import type { SlotName } from '../contract.ts'
 import type { Occupant } from '../slots/occupants.ts'
-import type { Service } from './needs.ts'
+import type { Service } from './service.ts'
 
 /** After a flip: drains the occupant that is no longer live; it stays up as the quickest way back unless told not to. */
 export async function leaveBehind(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {

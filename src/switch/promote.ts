@@ -4,13 +4,13 @@ import { SlotgateError } from '../errors.ts'
 import { urlOf } from '../slots/ask.ts'
 import { checkHealth } from '../slots/health.ts'
 import { runningIn } from './ask.ts'
-import { type Candidate, flipTo } from './flip.ts'
 import type { Progress } from './lock.ts'
-import { idleSlot, type Service } from './needs.ts'
+import { idleSlot, type Service } from './service.ts'
 import { stage } from './stage.ts'
+import { type Candidate, switchOver } from './switch-over.ts'
 import type { CallContext, SwitchResult } from './types.ts'
 
-/** Steps 3 to 9 of DESIGN §4. @throws SlotgateError `nothing_staged`, `candidate_unhealthy`, and what `flipTo` throws */
+/** Steps 3 to 9 of DESIGN §4. @throws SlotgateError `nothing_staged`, `candidate_unhealthy`, and what `switchOver` throws */
 export async function promote(
   service: Service,
   operation: 'promote' | 'deploy',
@@ -18,7 +18,7 @@ export async function promote(
   progress: Progress,
 ): Promise<SwitchResult> {
   const candidate = await healthyCandidate(service, context, progress)
-  return flipTo(service, operation, candidate, context, progress)
+  return switchOver(service, operation, candidate, context, progress)
 }
 
 /** Step 3: the idle slot's release answers 200 at its health path right now. */

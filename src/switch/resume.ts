@@ -4,8 +4,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { otherSlot } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import { askable, decide } from './ask.ts'
-import { idleSlot, recorded, type Service } from './needs.ts'
 import { promote } from './promote.ts'
+import { idleSlot, recorded, type Service } from './service.ts'
 import { stage } from './stage.ts'
 
 const FIRST_AGAIN_MS = 1_000

@@ -6,9 +6,9 @@ import { recordedRange } from '../journal/record.ts'
 import { checkHealth } from '../slots/health.ts'
 import { askable, decide, liveAskable, refusal } from './ask.ts'
 import { checkReleaseId } from './conditions.ts'
-import { type Candidate, flipTo } from './flip.ts'
 import type { Progress } from './lock.ts'
-import { idleSlot, recorded, type Service } from './needs.ts'
+import { idleSlot, recorded, type Service } from './service.ts'
+import { type Candidate, switchOver } from './switch-over.ts'
 import type { CallContext, SwitchResult } from './types.ts'
 
 /**
@@ -24,10 +24,10 @@ export async function rollback(
 ): Promise<SwitchResult> {
   const found = await findTarget(service, to, progress)
   if ('refused' in found) throw await refusal(service, found.refused, context)
-  if ('running' in found) return flipTo(service, 'rollback', found.running, context, progress)
+  if ('running' in found) return switchOver(service, 'rollback', found.running, context, progress)
   const candidate = await rehearse(service, found.rehearse, progress)
   try {
-    return await flipTo(service, 'rollback', candidate, context, progress)
+    return await switchOver(service, 'rollback', candidate, context, progress)
   } catch (error) {
     await endRehearsal(service, candidate)
     throw error

@@ -6,7 +6,7 @@ import { reason } from '../errors.ts'
 import { type GateOperation, judge, type Verdict } from '../gate/judge.ts'
 import { askable, decisionFacts, liveAskable } from './ask.ts'
 import { flip } from './flip.ts'
-import type { Service } from './needs.ts'
+import type { Service } from './service.ts'
 
 /** When to look, in milliseconds after the flip. */
 const LOOKS_MS = [0, 1_000, 5_000]

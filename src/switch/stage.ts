@@ -5,7 +5,7 @@ import type { Instance } from '../slots/drivers/driver.ts'
 import { checkReleaseId } from './conditions.ts'
 import { retire } from './leave.ts'
 import type { Progress } from './lock.ts'
-import { idleSlot, type Service } from './needs.ts'
+import { idleSlot, type Service } from './service.ts'
 import type { CallContext, StageResult } from './types.ts'
 
 /**

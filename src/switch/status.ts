@@ -7,7 +7,7 @@ import { readStatus } from '../gate/read.ts'
 import { recordedRange } from '../journal/record.ts'
 import { urlOf } from '../slots/ask.ts'
 import type { Occupant } from '../slots/occupants.ts'
-import { idleSlot, recorded, type Service } from './needs.ts'
+import { idleSlot, recorded, type Service } from './service.ts'
 import type { SchemaView, ServiceStatus, SlotView } from './types.ts'
 
 /** A status call must come back soon even when an app hangs. */

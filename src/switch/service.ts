@@ -1,4 +1,4 @@
-// What switching needs from others, and the state of one service that its steps work on.
+// One service, as the steps of a switch see it.
 import type { ServiceConfig } from '../config/types.ts'
 import { otherSlot, type SlotName } from '../contract.ts'
 import type { Journal } from '../journal/file.ts'
@@ -6,25 +6,11 @@ import type { ServiceState } from '../journal/record.ts'
 import { emptyService } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
 import type { Driver } from '../slots/drivers/driver.ts'
-import type { Backend, Occupants } from '../slots/occupants.ts'
-import type { ClaimKind, Table } from '../slots/table.ts'
+import type { Occupants } from '../slots/occupants.ts'
+import type { Table } from '../slots/table.ts'
+import type { DataPlane } from './data-plane.ts'
 import type { Drains } from './drain.ts'
 import type { Lock } from './lock.ts'
-
-/** The front door, as far as a switch concerns it. */
-export interface DataPlane {
-  /** Resolves when every worker would send new claims of that slot to these addresses. */
-  setBackend(service: number, slot: SlotName, backend: Backend | null): Promise<void>
-  /** Ends what is still open of these generations; returns how many exchanges that were. */
-  cut(service: number, generations: readonly number[], kind: ClaimKind): Promise<number>
-  /** Resolves as soon as no claim of these generations is left, or when the signal calls the waiting off. */
-  whenDrained(
-    service: number,
-    generations: readonly number[],
-    kind: ClaimKind,
-    signal: AbortSignal,
-  ): Promise<void>
-}
 
 /** One service and everything that a switch of it may touch. */
 export interface Service {
