@@ -8,6 +8,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 
 export interface Database {
   /** What belongs into DATABASE_URL. */
@@ -22,29 +23,39 @@ interface Account {
   gid: number
 }
 
-type Supervisor = ChildProcessByStdio<Writable, null, Readable>
+type Supervisor = ChildProcessByStdio<Writable, Readable, null>
+
+const READY = 'ready to accept'
 
 // The shell is the parent of PostgreSQL and reads a pipe that only this process holds. The read ends when the pipe is
 // closed, by stop() or because this process died in whatever way, so the server never outlives it. The data is thrown
 // away anyhow, so the server need not shut down with care and need not sync to disk.
+// What the server writes is passed on until it is ready. Then it is dropped: a reader that is too busy would stop the server.
 // $0 is the folder, $1 that of the binaries, $2 the port, $3 set for a standby.
 const SUPERVISE = `
-  { "$1/initdb" -D data -U postgres --pwfile=password -A scram-sha-256 -E UTF8 --no-locale --no-sync >/dev/null &&
+  mkfifo output
+  {
+    while read -r line; do
+      echo "$line"
+      case "$line" in *'${READY}'*) break ;; esac
+    done
+    exec cat >/dev/null
+  } <output &
+  {
+    "$1/initdb" -D data -U postgres --pwfile=password -A scram-sha-256 -E UTF8 --no-locale --no-sync >/dev/null &&
     { [ -z "$3" ] || : >data/standby.signal; } &&
     exec "$1/postgres" -D data -p "$2" -h 127.0.0.1 -k '' \
       -c fsync=off -c full_page_writes=off -c synchronous_commit=off -c max_connections=200
-  } </dev/null &
+  } </dev/null >output 2>&1 &
   server=$!
-  exec 2>/dev/null
+  exec >/dev/null
   read -r _
   kill -TERM $server
   kill -QUIT $server
-  wait $server
+  wait
   cd /
   for attempt in 1 2 3; do rm -rf "$0" && break; sleep 0.2; done
 `
-
-const LINES_KEPT = 20
 
 /**
  * @returns the database at DATABASE_URL, which `stop` leaves alone, or else a private one
@@ -92,23 +103,23 @@ async function startOnce(standby: boolean): Promise<Database> {
 async function supervise(args: string[], cwd: string, account?: Account): Promise<() => Promise<void>> {
   // Its own process group: a Ctrl-C meant for this process must not end the database before the ones that use it.
   const supervisor = spawn('/bin/sh', ['-c', SUPERVISE, ...args], {
-    stdio: ['pipe', 'ignore', 'pipe'],
+    stdio: ['pipe', 'pipe', 'ignore'],
     detached: true,
     cwd,
     env: { PATH: process.env.PATH, LC_ALL: 'C', TZ: 'UTC' },
     ...account,
   })
   await once(supervisor, 'spawn')
-  const stop = () => end(supervisor)
-  const lines: string[] = []
-  if (!(await becameReady(supervisor.stderr, lines))) {
-    await stop()
+  const written = await text(supervisor.stdout)
+  if (!written.includes(READY)) {
+    await end(supervisor)
     throw new Error(
-      `PostgreSQL did not start. Set DATABASE_URL to use one of your own. It wrote:\n${lines.join('\n')}`,
+      `PostgreSQL did not start. Set DATABASE_URL to use one of your own. It wrote:\n${written}`,
     )
   }
-  for (const handle of [supervisor, supervisor.stdin as Socket, supervisor.stderr as Socket]) handle.unref()
-  return stop
+  supervisor.unref()
+  ;(supervisor.stdin as Socket).unref()
+  return () => end(supervisor)
 }
 
 async function end(supervisor: Supervisor): Promise<void> {
@@ -117,22 +128,6 @@ async function end(supervisor: Supervisor): Promise<void> {
   supervisor.ref()
   supervisor.stdin.end()
   await exited
-}
-
-/** Collects what the server writes, for as long as it lives. @returns false if it ended before it was ready */
-function becameReady(output: Readable, lines: string[]): Promise<boolean> {
-  let rest = ''
-  return new Promise((settle) => {
-    output.setEncoding('utf8')
-    output.once('close', () => settle(false))
-    output.on('data', (chunk: string) => {
-      const read = `${rest}${chunk}`.split('\n')
-      rest = read.pop() ?? ''
-      lines.push(...read)
-      lines.splice(0, lines.length - LINES_KEPT)
-      if (read.some((line) => line.includes('ready to accept'))) settle(true)
-    })
-  })
 }
 
 /** `postgres` where the machine has it, else `nobody`, which every Unix has. */

@@ -86,3 +86,14 @@ t.test('a DATABASE_URL is used as it is, and its server is left alone', async (t
   await opened.stop()
   t.ok(await canConnect(url))
 })
+
+t.test('a starter that is too busy to read does not hold up its server', async (t) => {
+  const { starter, url } = await startStarter(t)
+  starter.kill('SIGSTOP')
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  // Each failure is logged with its statement; together they are more than a pipe holds.
+  const failing = `SELECT 1/0 -- ${'x'.repeat(10_000)}`
+  for (let times = 0; times < 50; times += 1) await t.rejects(client.query(failing), { code: '22012' })
+  await client.end()
+})
