@@ -4,7 +4,7 @@ import type { RelayConfig } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { logExchange } from './access.ts'
-import { ask } from './ask.ts'
+import { ask, type Reply } from './ask.ts'
 import type { Claims } from './claims.ts'
 import { deliver, isEventStream } from './deliver.ts'
 import type { Exchange } from './exchange.ts'
@@ -14,7 +14,7 @@ import { METHODS, refuse } from './refuse.ts'
 import type { Route } from './route.ts'
 import { type Head, screen } from './screen.ts'
 import { carry } from './tunnel.ts'
-import type { Upstreams } from './upstream.ts'
+import type { App, Upstreams } from './upstream.ts'
 
 /** What every journey needs; made once. */
 export interface Front {
@@ -59,7 +59,7 @@ async function answerLocally({ response, known }: Exchange): Promise<void> {
 }
 
 /** From here on the exchange counts in the slot that was live at this moment, whatever is switched meanwhile. */
-function claim(exchange: Exchange, service: number, { claims, upstreams }: Front) {
+function claim(exchange: Exchange, service: number, { claims, upstreams }: Front): App {
   const { known } = exchange
   if (!claims.claim(exchange, service) || !known.claim) throw new SlotgateError('nothing_live')
   const app = upstreams.pick(known.claim)
@@ -67,7 +67,7 @@ function claim(exchange: Exchange, service: number, { claims, upstreams }: Front
   return app
 }
 
-function forward(exchange: Exchange, head: Head, app: ReturnType<typeof claim>, front: Front) {
+function forward(exchange: Exchange, head: Head, app: App, front: Front): Promise<Reply> {
   const fields = fieldsFor(exchange, head, front)
   if (head.awaitsContinue) exchange.response.writeContinue()
   return ask(exchange, head, app, fields, front.config)

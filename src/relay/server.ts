@@ -36,7 +36,7 @@ interface Connection {
   open: Set<Exchange>
   newest?: Exchange
   /** When all requests so far are over. */
-  turn: Promise<void>
+  turn: Promise<unknown>
 }
 
 /** The parser's own limits, as errors of the table; anything else it says is a bad request. */
@@ -85,10 +85,14 @@ export function createFrontServer(front: Front, isClosing: () => boolean): Serve
     if (isClosing()) response.shouldKeepAlive = false
     connection.newest = exchange
     connection.open.add(exchange)
-    connection.turn = connection.turn.then(async () => {
-      await handle(exchange, front)
-      connection.open.delete(exchange)
-    })
+    connection.turn = connection.turn
+      .then(() => handle(exchange, front))
+      .catch((error: unknown) => {
+        // A fault of ours costs one connection, never the process.
+        log.error({ err: error, request_id: exchange.requestId }, 'an exchange ended badly')
+        client.destroy()
+      })
+      .finally(() => connection.open.delete(exchange))
   }
 
   const onRequest = (request: IncomingMessage, response: ServerResponse) =>

@@ -131,7 +131,8 @@ t.test('a new backend of a slot takes the next claim, an open exchange keeps its
 t.test(
   'forgetting an address closes its idle connections, and those in use after their answer',
   async (t) => {
-    const bench = await startRelay(t)
+    // Longer than the test may take: nothing here closes for being idle.
+    const bench = await startRelay(t, { relay: { upstreamIdleMs: 600_000 } })
     const app = await startRawApp(t, (socket, nth) => {
       socket.on('data', () => {
         if (nth === 1) socket.write(OK)
