@@ -14,6 +14,7 @@ import { request } from 'undici'
 import { signRequest } from '../../src/admin/signature.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { ListenAddress } from '../../src/config/types.ts'
+import type { SlotName } from '../../src/contract.ts'
 import { createLogger } from '../../src/log.ts'
 import { start } from '../../src/main.ts'
 import type { ServiceStatus } from '../../src/switch/types.ts'
@@ -56,8 +57,12 @@ export class World {
   #doors: Doors | null = null
   /** Extra lines for the service in the config. */
   service: string[] = []
+  /** Instead of the one service that boots the fixture app. */
+  services: string[] | null = null
   command: string[] = [process.execPath, APP]
   setup: string[] | null = null
+  /** URLs of slots that something else runs; then slotgate boots nothing. */
+  slots: Record<SlotName, { public: string; internal: string }> | null = null
   env: Record<string, string> = {}
   health = '{ interval: 20ms, within: 5s }'
 
@@ -101,7 +106,7 @@ export class World {
     return text.split('\n').filter(Boolean)
   }
 
-  async writeConfig(lines: string[] = this.#defaultService()): Promise<string> {
+  async writeConfig(lines = this.services ?? this.#defaultService()): Promise<string> {
     const file = join(this.folder, 'proxy.config.yaml')
     const text = [
       'listen: 127.0.0.1:0',
@@ -128,6 +133,17 @@ export class World {
       `      env: ${JSON.stringify({ WORLD: this.folder, ...this.env })}`,
       `    health: ${this.health}`,
       ...this.service.map((line) => `    ${line}`),
+    ]
+  }
+
+  #releases(): string[] {
+    return [
+      '    releases:',
+      '      driver: process',
+      `      command: ${JSON.stringify(this.command)}`,
+      '      cwd: releases/{release}',
+      ...(this.setup ? [`      setup: ${JSON.stringify(this.setup)}`] : []),
+      `      env: { WORLD: ${JSON.stringify(this.folder)} }`,
     ]
   }
 
