@@ -45,7 +45,7 @@ export function clientEnded(exchange: Exchange, { stallTimeoutMs }: RelayConfig)
   }
 }
 
-const FIRST_PROBE_MS = 30
+const FIRST_PROBE_MS = 10
 
 /**
  * Sends interim answers, which every client must be able to read (RFC 9110 §15.2). The machine of a client that is
