@@ -14,7 +14,6 @@ import { request } from 'undici'
 import { signRequest } from '../../src/admin/signature.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { ListenAddress } from '../../src/config/types.ts'
-import type { SlotName } from '../../src/contract.ts'
 import { createLogger } from '../../src/log.ts'
 import { start } from '../../src/main.ts'
 import type { ServiceStatus } from '../../src/switch/types.ts'
@@ -61,9 +60,10 @@ export class World {
   services: string[] | null = null
   command: string[] = [process.execPath, APP]
   setup: string[] | null = null
-  /** URLs of slots that something else runs; then slotgate boots nothing. */
-  slots: Record<SlotName, { public: string; internal: string }> | null = null
   env: Record<string, string> = {}
+  /** For slotgate itself, where it is a process of its own; undefined takes a variable out. */
+  serveEnv: NodeJS.ProcessEnv = {}
+  preload: string | null = null
   health = '{ interval: 20ms, within: 5s }'
 
   private constructor(folder: string) {
@@ -136,17 +136,6 @@ export class World {
     ]
   }
 
-  #releases(): string[] {
-    return [
-      '    releases:',
-      '      driver: process',
-      `      command: ${JSON.stringify(this.command)}`,
-      '      cwd: releases/{release}',
-      ...(this.setup ? [`      setup: ${JSON.stringify(this.setup)}`] : []),
-      `      env: { WORLD: ${JSON.stringify(this.folder)} }`,
-    ]
-  }
-
   /** Starts slotgate in this process; it stops with the test. */
   async start(t: Pick<Test, 'teardown'>): Promise<() => Promise<void>> {
     const config = loadConfig(await this.writeConfig())
@@ -162,7 +151,9 @@ export class World {
   /** Starts slotgate as a process of its own, as an operator does; resolves when it is up. */
   async spawn(t: Pick<Test, 'teardown'>): Promise<Served> {
     const file = await this.writeConfig()
-    const child = spawn(process.execPath, [BIN, 'serve', '--config', file], {
+    const args = [...(this.preload ? ['--import', this.preload] : []), BIN, 'serve', '--config', file]
+    const child = spawn(process.execPath, args, {
+      env: { ...process.env, ...this.serveEnv },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
