@@ -206,14 +206,14 @@ export const ERRORS = {
     'boot',
     'app',
     'Release {release} did not start: {detail}.',
-    'Its last lines are in `output`.',
+    'Nothing was switched. See the last lines it wrote.',
   ),
   setup_failed: entry(
     424,
     'boot',
     'app',
     'The setup of release {release} failed: {detail}.',
-    'Its last lines are in `output`; it runs again at the next attempt.',
+    'Nothing was switched. See the last lines it wrote; it runs again at the next attempt.',
   ),
   unknown_release: entry(
     404,

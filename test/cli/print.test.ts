@@ -49,8 +49,8 @@ t.test('a status is read at a glance', async (t) => {
   t.equal(
     printStatus(calm, plain, NOW),
     `invoices   generation 17   schema 43   invoices.localhost /
-  ● live  green  r43  healthy  [42–44] ✓  3 requests, 1 tunnel  up 3 h  http://127.0.0.1:3901
-  ○ idle  blue   r42  healthy  [41–43] ✓  0 requests            up 3 h  unix:/run/blue.sock
+  ● live  green  r43  healthy  [42–44] ✓  3 requests, 1 tunnel  up 3 h  internal http://127.0.0.1:3901
+  ○ idle  blue   r42  healthy  [41–43] ✓  0 requests            up 3 h  internal unix:/run/blue.sock
     door open: A rollback to r42 would be allowed.`,
   )
 })
@@ -90,18 +90,47 @@ t.test('a status says what is wrong', async (t) => {
   t.equal(
     printStatus(trouble, plain, NOW),
     `invoices   generation 17   schema unknown   invoices.localhost /
-  ● live  blue   r43  restarting   [42–44] ✗ no usable status   0 requests  up 3 h, 2 restarts  http://127.0.0.1:3901
-  ○ idle  green  r44  not healthy  [46–46] ✗ needs 46 or newer  0 requests  up 3 h              http://127.0.0.1:3901
+  ● live  blue   r43  restarting   [42–44] ✗ no usable status   0 requests  up 3 h, 2 restarts  internal http://127.0.0.1:3901
+  ○ idle  green  r44  not healthy  [46–46] ✗ needs 46 or newer  0 requests  up 3 h              internal http://127.0.0.1:3901
     r43: it exited with code 1
     Release r43 could not be asked.
     r44: answered 503
-    r44 ships migrations that have not run: 046_x.sql
+    not run yet: 046_x.sql (in r44)
     ! ${warning.sentence}
     deploy of r44 by ops for 12 s: asking
     r40 in green drains: 0 requests until 12:00:30 UTC, 0 tunnels until 12:05:00 UTC
     door unknown: Unknown.`,
   )
 })
+
+t.test(
+  'what both releases have not run yet is said once, and what could be cleaned up without alarm',
+  async (t) => {
+    const pending = { pending_migrations: ['044_x.sql'] }
+    const warnings = [
+      reason('pending_migrations', {
+        release: 'r43',
+        pending: '044_x.sql',
+        internal_url: 'http://127.0.0.1:3901',
+      }),
+      reason('orphaned_migrations', { release: 'r43', orphans: '043_y.sql' }),
+    ]
+    const text = printStatus(
+      {
+        ...calm,
+        live: view({ release: 'r43', schema: schema(pending) }),
+        idle: view({ release: 'r44', schema: schema(pending) }),
+        schema: { check: 'on', current: 43, warnings },
+      },
+      plain,
+      NOW,
+    )
+    t.strictSame(text.split('\n').slice(3, -1), [
+      '    not run yet: 044_x.sql (in r43 and r44)',
+      '    Applied, but release r43 works without: 043_y.sql.',
+    ])
+  },
+)
 
 t.test('a status before the first promotion says what to do', async (t) => {
   const text = printStatus({ ...calm, live: null, idle: status.idle, generation: 0 }, plain, NOW)
@@ -137,9 +166,7 @@ t.test('a warning comes with its hint and its command', async (t) => {
     `✓ invoices: r42 may be promoted now
   schema 42   r42 [41–43] ✓
   Release r42 ships migrations that have not run: 043_x.sql.
-    Run them when it suits: POST unix:/run/app one.sock/migrations/run.
-  try:
-    curl -X POST --unix-socket '/run/app one.sock' http://localhost/migrations/run`,
+    When it suits: curl -X POST --unix-socket '/run/app one.sock' http://localhost/migrations/run`,
   )
 })
 
@@ -200,6 +227,27 @@ t.test('a rollback refused from the recorded range says so', async (t) => {
   )
 })
 
+t.test('after a rollback the way to the release that was live is forward', async (t) => {
+  const { live: former } = switched
+  const back = {
+    ...switched,
+    operation: 'rollback' as const,
+    live: { slot: 'blue' as const, release: 'r41' },
+  }
+  t.match(
+    printSwitch({ ...back, previous: former }, plain),
+    '  before: r42 in green; forward to it again: slotgate promote',
+  )
+  const again = printSwitch({ ...switched, previous: { slot: 'blue', release: 'r42' } }, plain)
+  t.match(again, /^ {2}before: r42 in blue$/m)
+})
+
+t.test('the release that was live is not called live any more', async (t) => {
+  const { target } = checked.verdict
+  const verdict = { ...checked.verdict, live: { ...target, release: 'r41' } }
+  t.match(printSwitch({ ...switched, verdict }, plain), 'schema 42   r42 [41–43] ✓   before r41 [41–43] ✓')
+})
+
 t.test('what was done is told with what comes next', async (t) => {
   t.equal(
     printSwitch(switched, plain),
@@ -224,11 +272,37 @@ t.test('a boot that failed shows the last lines of the app, which cannot drive t
   t.equal(
     printProblem(toProblem(error), plain),
     `✗ Release r42 did not start: it exited with code 1. (target_boot_failed)
-  Its last lines are in \`output\`.
+  Nothing was switched. See the last lines it wrote.
   last lines of its output:
     │ listening
     │ boom `,
   )
+})
+
+t.test('a refused rollback that was not booted is not said to have failed to answer', async (t) => {
+  const primary = reason('schema_ahead_of_code', {
+    release: 'r40',
+    min: 40,
+    max: 41,
+    current: 42,
+    ahead_hint: 'Go on.',
+  })
+  const verdict: Verdict = {
+    ...checked.verdict,
+    operation: 'rollback',
+    allowed: false,
+    code: 'schema_ahead_of_code',
+    reasons: [primary],
+    target: { release: 'r40', status: null },
+    live: checked.verdict.target,
+    evidence: 'recorded',
+  }
+  const text = printProblem(
+    toProblem(new SlotgateError('schema_ahead_of_code', { ...primary, verdict })),
+    plain,
+  )
+  t.match(text, '(schema_ahead_of_code, by the range it declared earlier)')
+  t.match(text, 'schema 42   r40 was not asked   live r42 [41–43] ✓')
 })
 
 t.test('the journal reads downwards, the newest last', async (t) => {

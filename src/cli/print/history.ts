@@ -1,9 +1,18 @@
 // The journal as lines: when, what, where, who.
 import type { JournalRecord } from '../../journal/record.ts'
-import { columns, type Style, tame } from '../style.ts'
+import { columns, type Style, span, tame } from '../style.ts'
 
 /** What an event is about beyond its names, where one fact says it. */
-function detailOf({ event, code, detail, operation, sentence, from }: JournalRecord): string {
+function detailOf({
+  event,
+  code,
+  detail,
+  operation,
+  sentence,
+  from,
+  delay_ms: delayMs,
+}: JournalRecord): string {
+  if (event === 'restarting' && typeof delayMs === 'number') return `in ${span(delayMs)}`
   const facts = event === 'flipped' ? [operation, fromText(from)] : [operation, code, detail ?? sentence]
   return facts.flatMap((fact) => (typeof fact === 'string' && fact !== '' ? [tame(fact)] : [])).join(': ')
 }

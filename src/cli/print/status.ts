@@ -64,21 +64,35 @@ function slotRow(role: 'live' | 'idle', view: SlotView, style: Style, now: numbe
     schemaCell(view, style),
     claimsText(view.claims),
     [up, restarts].filter(Boolean).join(', '),
-    view.internal_url ? style.dim(view.internal_url) : '',
+    view.internal_url ? style.dim(`internal ${view.internal_url}`) : '',
   ]
 }
 
-/** What does not fit into a row: why it is not healthy, what its status lacks, what it wants to migrate. */
+/** What does not fit into a row: why it is not healthy, what its status lacks. */
 function slotNotes(view: SlotView, style: Style): string[] {
-  const { release, detail, healthy, schema, schema_problem: problem } = view
-  const pending = schema?.pending_migrations ?? []
+  const { release, detail, healthy, schema_problem: problem } = view
   return [
     ...(detail !== null && !healthy ? [style.red(`${release ?? view.slot}: ${tame(detail)}`)] : []),
     ...(problem ? [style.red(tame(problem.sentence))] : []),
-    ...(pending.length > 0
-      ? [`${release} ships migrations that have not run: ${tame(pending.join(', '))}`]
-      : []),
   ]
+}
+
+/** The migrations that have not run, once for all the releases that ship the same ones. */
+function pendingNotes(views: readonly SlotView[]): string[] {
+  const releases = Map.groupBy(views, ({ schema }) => schema?.pending_migrations.join(', ') ?? '')
+  releases.delete('')
+  return [...releases].map(
+    ([files, by]) => `not run yet: ${tame(files)} (in ${by.map(({ release }) => release).join(' and ')})`,
+  )
+}
+
+/** The note on pending migrations says it already; what could be cleaned up one day needs no mark. */
+function warningNotes({ schema }: ServiceStatus, style: Style): string[] {
+  return schema.warnings
+    .filter(({ code }) => code !== 'pending_migrations')
+    .map(({ code, sentence }) =>
+      code === 'orphaned_migrations' ? style.dim(tame(sentence)) : style.yellow(`! ${tame(sentence)}`),
+    )
 }
 
 function doorText({ door }: ServiceStatus, style: Style): string {
@@ -112,12 +126,13 @@ function headline(status: ServiceStatus, style: Style): string {
  * @returns a few lines: a headline, a row per slot, and only then what deserves a sentence
  */
 export function printStatus(status: ServiceStatus, style: Style, now = Date.now()): string {
-  const { live, idle, operation, draining, schema } = status
+  const { live, idle, operation, draining } = status
   const rows = [...(live ? [slotRow('live', live, style, now)] : []), slotRow('idle', idle, style, now)]
   const notes = [
     ...(live ? slotNotes(live, style) : [style.yellow('nothing is live yet: slotgate deploy RELEASE')]),
     ...slotNotes(idle, style),
-    ...schema.warnings.map(({ sentence }) => style.yellow(`! ${tame(sentence)}`)),
+    ...pendingNotes(live ? [live, idle] : [idle]),
+    ...warningNotes(status, style),
     ...(operation ? [style.yellow(operationText(operation, now))] : []),
     ...draining.map(drainText),
     doorText(status, style),

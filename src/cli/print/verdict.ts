@@ -32,7 +32,6 @@ const COMMANDS: Partial<Record<Code, (facts: Facts, verdict?: Verdict) => string
     const migrate = migrateCandidate(facts, verdict)
     return migrate.length === 0 ? [] : [...migrate, 'slotgate promote']
   },
-  pending_migrations: migrateCandidate,
   schema_ahead_of_code: () => ['slotgate deploy RELEASE'],
   no_previous_release: () => ['slotgate deploy RELEASE'],
   nothing_staged: () => ['slotgate stage RELEASE'],
@@ -45,13 +44,18 @@ const COMMANDS: Partial<Record<Code, (facts: Facts, verdict?: Verdict) => string
 const commandsFor = (all: readonly Facts[], verdict?: Verdict): string[] =>
   all.flatMap((facts) => COMMANDS[facts.code]?.(facts, verdict) ?? [])
 
-/** `schema 43   r43 [42–44] ✓   live r42 [41–43] ✓`; nothing where nobody could be asked. */
-function numbers({ target, live }: Verdict, style: Style): string[] {
+/**
+ * `schema 43   r43 [42–44] ✓   live r42 [41–43] ✓`; nothing where nobody could be asked.
+ *
+ * @param other what the release is called that was live when the gate was asked
+ */
+function numbers(verdict: Verdict, style: Style, other: 'live' | 'before' = 'live'): string[] {
+  const { target, live, evidence } = verdict
   const current = target.status?.current_schema_version ?? live?.status?.current_schema_version
   if (current === undefined) return []
   const cells = [
-    partyText(target, style),
-    ...(live ? [partyText(live, style)].map((cell) => `live ${cell}`) : []),
+    evidence === 'recorded' ? `${target.release} was not asked` : partyText(target, style),
+    ...(live ? [`${other} ${partyText(live, style)}`] : []),
   ]
   return [`  schema ${current}   ${cells.join('   ')}`]
 }
@@ -77,23 +81,41 @@ const tryThis = (commands: readonly string[], style: Style): string[] =>
     ? []
     : ['  try:', ...[...new Set(commands)].map((command) => `    ${style.bold(command)}`)]
 
-/** The warnings that add something: the hint of `schema_behind_code` names the pending migrations already. */
+/**
+ * The warnings that add something here: the hint of `schema_behind_code` names the pending migrations already, and
+ * what could be cleaned up one day is for the status.
+ */
 function warningsOf({ reasons, warnings }: Verdict): Reason[] {
   const isBehind = reasons.some(({ code }) => code === 'schema_behind_code')
-  return warnings.filter(({ code }) => !isBehind || code !== 'pending_migrations')
+  return warnings.filter(
+    ({ code }) => code !== 'orphaned_migrations' && !(isBehind && code === 'pending_migrations'),
+  )
 }
 
+/** Pending migrations need no haste, so their command is an offer and stands here, not among those to try. */
+function warningText(warning: Reason, verdict: Verdict): string[] {
+  const [migrate] = warning.code === 'pending_migrations' ? migrateCandidate(warning, verdict) : []
+  return withHint(migrate === undefined ? warning : { ...warning, hint: `When it suits: ${migrate}` })
+}
+
+const warningLines = (verdict: Verdict, style: Style): string[] =>
+  warningsOf(verdict)
+    .flatMap((warning) => warningText(warning, verdict))
+    .map((line) => style.yellow(line))
+
 /** Everything below the headline of a verdict: numbers, reasons, warnings, commands. */
-function body(verdict: Verdict, style: Style): string[] {
+function body(verdict: Verdict, style: Style, other?: 'live' | 'before'): string[] {
   const { reasons } = verdict
-  const warnings = warningsOf(verdict)
   return [
-    ...numbers(verdict, style),
+    ...numbers(verdict, style, other),
     ...reasons.flatMap(withHint),
-    ...warnings.flatMap((warning) => withHint(warning).map((line) => style.yellow(line))),
-    ...tryThis(commandsFor([...reasons, ...warnings], verdict), style),
+    ...warningLines(verdict, style),
+    ...tryThis(commandsFor([...reasons, ...warningsOf(verdict)], verdict), style),
   ]
 }
+
+const codeText = ({ code, evidence }: Verdict): string =>
+  evidence === 'recorded' ? `${code}, by the range it declared earlier` : code
 
 const PAST = { promote: 'promoted', rollback: 'rolled back to' } as const
 
@@ -103,8 +125,7 @@ export function printCheck(
 ): string {
   const mark = allowed ? style.green('✓') : style.red('✗')
   const what = `${release} ${allowed ? 'may' : 'must not'} be ${PAST[operation]}`
-  const recorded = verdict.evidence === 'recorded' ? ', by the range it declared earlier' : ''
-  const code = allowed ? '' : ` (${verdict.code}${recorded})`
+  const code = allowed ? '' : ` (${codeText(verdict)})`
   return [`${mark} ${service}: ${what} now${code}`, ...body(verdict, style)].join('\n')
 }
 
@@ -117,13 +138,26 @@ export function printStage(result: StageResult, style: Style): string {
   ].join('\n')
 }
 
+/** The way to the release that was live before this switch: after a rollback that is forward, to what is idle now. */
+const WAY_TO_FORMER = {
+  promote: 'back to it: slotgate rollback',
+  deploy: 'back to it: slotgate rollback',
+  rollback: 'forward to it again: slotgate promote',
+} as const
+
+function formerText({ operation, live, previous }: SwitchResult): string[] {
+  if (!previous) return []
+  const way = previous.release === live.release ? '' : `; ${WAY_TO_FORMER[operation]}`
+  return [`  before: ${previous.release} in ${previous.slot}${way}`]
+}
+
 export function printSwitch(result: SwitchResult, style: Style): string {
-  const { service, live, previous, generation, verdict, took_ms: tookMs } = result
+  const { service, live, generation, verdict, took_ms: tookMs } = result
   const mark = style.green('✓')
   return [
     `${mark} ${service}: ${style.bold(live.release)} is live in ${live.slot} (generation ${generation}, ${Math.round(tookMs)} ms)`,
-    ...(previous ? [`  before: ${previous.release} in ${previous.slot}; back to it: slotgate rollback`] : []),
-    ...body(verdict, style),
+    ...formerText(result),
+    ...body(verdict, style, 'before'),
   ].join('\n')
 }
 
@@ -137,7 +171,8 @@ const outputOf = ({ output }: Problem): string[] =>
 
 export function printProblem(problem: Problem, style: Style): string {
   const { code, detail, hint, verdict } = problem
-  const headline = `${style.red('✗')} ${tame(detail)} ${style.dim(`(${code})`)}`
+  const shownCode = isVerdict(verdict) ? codeText(verdict) : code
+  const headline = `${style.red('✗')} ${tame(detail)} ${style.dim(`(${shownCode})`)}`
   if (isVerdict(verdict)) return [headline, ...refusalBody(verdict, problem, style)].join('\n')
   const help = hint ? [`  ${tame(hint)}`] : []
   return [headline, ...help, ...outputOf(problem), ...tryThis(commandsFor([problem]), style)].join('\n')
@@ -151,7 +186,7 @@ function refusalBody(verdict: Verdict, problem: Problem, style: Style): string[]
     ...(primary?.hint ? [`  ${tame(primary.hint)}`] : []),
     ...numbers(verdict, style),
     ...others.flatMap(withHint),
-    ...warningsOf(verdict).flatMap((warning) => withHint(warning).map((line) => style.yellow(line))),
+    ...warningLines(verdict, style),
     ...tryThis(commandsFor([facts, ...others, ...warningsOf(verdict)], verdict), style),
   ]
 }
