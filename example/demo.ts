@@ -205,7 +205,7 @@ r1 is live. In a browser: http://127.0.0.1:8080/
 In a second terminal, in this folder:
 
   export SLOTGATE_KEY=.demo/ops.key
-  alias slotgate="npm run -s slotgate --"
+  slotgate() { npm run -s slotgate -- "$@"; }
 
   slotgate status
   slotgate deploy r2        # refused: r2 needs a schema that is not there yet; the answer says what to run
@@ -213,7 +213,7 @@ In a second terminal, in this folder:
   slotgate rollback         # r1 said that it works with the new schema, too
   slotgate history
 
-slotgate's log: .demo/slotgate.log
+The README has the whole tour. slotgate's log: .demo/slotgate.log
 Ctrl-C stops everything and leaves nothing behind.`
 
 process.exitCode = await main()

@@ -162,7 +162,8 @@ const STEPS: Step[] = [
         after.live.release === before.live.release && after.live.slot === before.live.slot,
         'the same pointer',
       )
-      await demo.type('history', '--limit', '12')
+      await demo.type('status')
+      await demo.type('history', '--limit', '9')
     },
   },
 ]
