@@ -138,6 +138,7 @@ function createService({ index, name, current, table, relay, journal, log, closi
     journal,
     log,
     setBackend: (slot, backend) => relay.setBackend(index, slot, backend),
+    forget: (addresses) => relay.forget(addresses),
     liveSlot: () => table.pointer(index).slot,
     generation: () => table.pointer(index).generation,
   })

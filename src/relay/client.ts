@@ -48,12 +48,13 @@ export function clientEnded(exchange: Exchange, { stallTimeoutMs }: RelayConfig)
 const FIRST_PROBE_MS = 10
 
 /**
- * Sends interim answers, which every client must be able to read (RFC 9110 §15.2). The machine of a client that is
- * gone answers the first with a reset, and the second finds that out; the exchange then ends as any aborted one.
+ * Sends interim answers, which every client must be able to read (RFC 9110 §15.2); 100, because some know no other.
+ * The machine of a client that is gone answers the first with a reset, and the second finds that out; the exchange
+ * then ends as any aborted one.
  */
 function probe(exchange: Exchange, againMs: number): void {
   const { response, signal } = exchange
   if (response.headersSent || signal.aborted) return
-  response.writeProcessing()
+  response.writeContinue()
   setTimeout(() => probe(exchange, againMs * 2), againMs).unref()
 }

@@ -3,10 +3,12 @@
 import type { RelayConfig } from '../config/types.ts'
 import { ROLE_HEADER } from '../contract.ts'
 import { type ForwardedIn, forwardedFields } from './forwarded.ts'
-import type { Framing } from './screen.ts'
 
 /** As node:http gives them: name, value, name, value … in the order of the wire, as Latin-1. */
 export type RawFields = readonly string[]
+
+/** How the end of the body is found. There is exactly one way (RFC 9112 §6.3). */
+export type Framing = { kind: 'none' } | { kind: 'length'; bytes: number } | { kind: 'chunked' }
 
 /** As http-proxy takes them: one entry for each name, an array where there are several lines. */
 export type RequestFields = Record<string, string | string[]>

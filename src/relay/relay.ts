@@ -2,8 +2,8 @@
 import { once } from 'node:events'
 import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
-import { messageOf, SlotgateError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import { listenError } from '../ports.ts'
 import type { ClaimKind, Table } from '../slots/table.ts'
 import { Claims } from './claims.ts'
 import { createTrust } from './forwarded.ts'
@@ -39,13 +39,6 @@ export interface Relay {
   forget(addresses: readonly Address[]): void
   /** No new connections; open exchanges may finish within the time, then they are cut. */
   close(withinMs: number): Promise<void>
-}
-
-function listenError(error: NodeJS.ErrnoException, { host, port }: ListenAddress): SlotgateError {
-  const facts = { host, port, what: 'listen', detail: messageOf(error) }
-  if (error.code !== 'EADDRINUSE') return new SlotgateError('listen_failed', facts, { cause: error })
-  const who = `See who listens there: ss -ltnp 'sport = :${port}'. Stop it, or give \`listen\` another port.`
-  return new SlotgateError('port_in_use', { ...facts, who }, { cause: error })
 }
 
 /** How long exchanges that were cut may take to end. */
@@ -84,7 +77,7 @@ export function createRelay({ listen, relay: config, services, table, log }: Rel
         // Out of file descriptors, for one: that connection is lost, the door stays open.
         server.on('error', (error) => log.error({ err: error }, 'accepting a connection failed'))
       } catch (error) {
-        throw listenError(error as NodeJS.ErrnoException, listen)
+        throw await listenError(error, { ...listen, what: 'listen' })
       }
       const address = server.address()
       return { host: listen.host, port: typeof address === 'object' && address ? address.port : listen.port }

@@ -1,11 +1,8 @@
 // Screening a request's head: what is refused, and what the rest of the journey may rely on. Pure.
 import type { RelayConfig } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
-import { listOf, type RawFields, valuesOf } from './fields.ts'
+import { type Framing, listOf, type RawFields, valuesOf } from './fields.ts'
 import { hostnameOf, isHost } from './host.ts'
-
-/** How the end of the body is found. There is exactly one way (RFC 9112 §6.3). */
-export type Framing = { kind: 'none' } | { kind: 'length'; bytes: number } | { kind: 'chunked' }
 
 /** A head as node:http's parser leaves it. */
 export interface RawHead {

@@ -52,6 +52,8 @@ export interface OccupantsOptions {
   log: Logger
   /** Resolves once every worker of the data plane has the addresses. */
   setBackend(slot: SlotName, backend: Backend | null): Promise<void>
+  /** The front door may drop what it keeps for these addresses: nobody listens there any more. */
+  forget(addresses: readonly Address[]): void
   liveSlot(): SlotName | null
   generation(): number
 }
@@ -138,6 +140,7 @@ export class Occupants {
     const slot = this.#slotOf(occupant)
     if (slot) await this.announce(slot)
     await instance.stop(this.#options.settings().stopWithinMs)
+    this.#options.forget(instance.publicAddresses)
     this.#leaving.delete(occupant)
     await this.#note('stopped', occupant, { ...(slot && { slot }), boot_id: instance.bootId, detail: why })
   }
@@ -180,6 +183,7 @@ export class Occupants {
     this.#leaving.delete(occupant)
     if (slot) await this.announce(slot)
     await instance.stop(0)
+    this.#options.forget(instance.publicAddresses)
     log.error({ service, slot, release, pid: instance.pid }, `${release} ended with ${how}`)
     await this.#note('exited', occupant, {
       ...(slot && { slot }),

@@ -125,7 +125,7 @@ t.test('a client that has only closed its half gets the whole answer, whenever i
   wire.socket.end(GET)
   const response = await asked.promise
   // Interim answers tell a half-closed client from one that is gone; two of them mean that it was found alive.
-  await wire.until((text) => text.split('102 Processing').length > 2)
+  await wire.until((text) => text.split('100 Continue').length > 2)
   response.writeHead(200, { 'content-length': 10 }).write('hello')
   await wire.until((text) => text.includes('hello'))
   response.end('world')
