@@ -1,0 +1,300 @@
+// Kills slotgate with SIGKILL at random moments of switches, 200 times and more, and starts it again: the pointer is the
+// one before or after, after if the caller had been told so; the journal is whole; nothing that was booted is left over.
+import { randomInt } from 'node:crypto'
+import { watch } from 'node:fs'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { recover } from '../../src/journal/file.ts'
+import type { JournalRecord, JournalState } from '../../src/journal/record.ts'
+import { startTimeOf } from '../../src/slots/proc.ts'
+import { type Answer, type Served, World } from '../support/world.ts'
+
+/** How many worlds are killed at once, and how often each. A start ends on a full second, so that one alone would idle. */
+const LANES = { slots: 5, process: 2 } as const
+const KILLS = { slots: 30, process: 27 } as const
+
+const QUICK_APP = fileURLToPath(new URL('../support/quick-app.ts', import.meta.url))
+const seed = Number(process.env.KILLS_SEED ?? randomInt(2 ** 31))
+// A run is repeated, as far as its machine allows, by KILLS_SEED=… in the environment.
+t.comment(`KILLS_SEED=${seed}`)
+
+/** Starting is most of the work; what a first start compiled serves the others. */
+const cache = await mkdtemp(join(tmpdir(), 'slotgate-kills-'))
+process.env.NODE_COMPILE_CACHE = cache
+t.teardown(() => rm(cache, { recursive: true, force: true }))
+
+/** Numbers from 0 to 1 that a seed decides (mulberry32). */
+function createRandom(from: number): () => number {
+  let state = from
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** How the kills of one lane ended. */
+interface Tally {
+  /** The pointer did not move. */
+  before: number
+  /** It moved, but slotgate died before it could say so. */
+  untold: number
+  /** It moved, and the caller knew. */
+  told: number
+  problems: string[]
+}
+
+interface Lane {
+  world: World
+  random: () => number
+  tally: Tally
+  /** How many records a switch writes at most. */
+  records: number
+  /** Calls a switch that can succeed. */
+  act(state: Pointed): () => Promise<Answer>
+  /** What else must hold once slotgate is up again. */
+  look(): Promise<string[]>
+}
+
+/** The part of the state that a switch moves. */
+type Pointed = JournalState['services'][string]
+
+async function readJournal(world: World): Promise<{ records: JournalRecord[]; state: Pointed }> {
+  const file = join(world.stateDir, 'journal.jsonl')
+  const { records, state } = recover(await readFile(file), file)
+  const { invoices } = state.services
+  if (!invoices) throw new Error('the journal does not know the service')
+  return { records, state: invoices }
+}
+
+const pointerOf = ({ generation, live }: Pointed) => `${generation} ${live?.slot} ${live?.release}`
+
+/** One switch, killed on the way, and everything that must hold then. @returns the slotgate that was started again */
+async function killOnce(t: Test, lane: Lane, served: Served, typicalMs: number): Promise<Served> {
+  const { world, tally, random } = lane
+  const before = await readJournal(world)
+  const answer = await killDuring(lane.act(before.state), served, moment(lane, typicalMs))
+  const after = await readJournal(world)
+  const moved = after.state.generation - before.state.generation
+  const problem = (text: string) => tally.problems.push(`${text} (after ${pointerOf(before.state)})`)
+  if (moved !== 0 && moved !== 1) problem(`the pointer is at ${pointerOf(after.state)}`)
+  if (moved === 0 && pointerOf(after.state) !== pointerOf(before.state))
+    problem('the pointer changed its slot')
+  if (answer) {
+    const { status, body } = answer
+    if (status !== 200) problem(`the switch was answered ${status} ${JSON.stringify(body)}`)
+    else if (`${body.generation} ${body.live.slot} ${body.live.release}` !== pointerOf(after.state))
+      problem(`the caller was told ${JSON.stringify(body.live)}, the journal says ${pointerOf(after.state)}`)
+  }
+  tally[moved === 0 ? 'before' : answer ? 'told' : 'untold']++
+
+  const next = await world.spawn(t)
+  const { generation, live } = await world.status()
+  const pointed = `${generation} ${live?.slot} ${live?.release}`
+  if (pointed !== pointerOf(after.state)) problem(`it came up at ${pointed}, not ${pointerOf(after.state)}`)
+  for (const text of [...(await leftOver(world, after.records, next.pid)), ...(await lane.look())])
+    problem(text)
+  return next
+}
+
+/** Kills at the moment. @returns the answer, if the caller got one */
+async function killDuring(
+  call: () => Promise<Answer>,
+  served: Served,
+  when: (answered: Promise<unknown>) => Promise<unknown>,
+): Promise<Answer | null> {
+  const called = call().catch(() => null)
+  await when(called)
+  served.kill('SIGKILL')
+  await served.exited
+  return called
+}
+
+/**
+ * One half of the kills falls anywhere in a switch and the moments after it; the other right after the journal grew,
+ * by one of the switch's records, where the interesting moments are.
+ */
+function moment({ world, random, records }: Lane, typicalMs: number) {
+  const anywhereMs = random() * 1.2 * typicalMs
+  const growth = 1 + Math.floor(random() * records)
+  const laterMs = random() < 0.5 ? 0 : random() * 4
+  if (random() < 0.5) return () => pause(anywhereMs)
+  return async (answered: Promise<unknown>) => {
+    await Promise.race([answered, grown(join(world.stateDir, 'journal.jsonl'), growth)])
+    if (laterMs > 0) await pause(laterMs)
+  }
+}
+
+/** Resolves when a file was written to so many times. */
+function grown(file: string, times: number): Promise<void> {
+  return new Promise((resolve) => {
+    let left = times
+    const watcher = watch(file, { persistent: false }, () => {
+      if (--left > 0) return
+      watcher.close()
+      resolve()
+    })
+  })
+}
+
+/** What a slotgate that was killed had booted must be gone, whether or not its journal knew of it. */
+async function leftOver(world: World, former: readonly JournalRecord[], owner: number): Promise<string[]> {
+  const known = former.filter(({ event }) => event === 'booting')
+  const alive = await Promise.all(
+    known.map(async ({ pid, start_time }) => ((await startTimeOf(Number(pid))) === start_time ? [pid] : [])),
+  )
+  const orphans = (await bootedFor(world)).filter(({ parent }) => parent !== owner)
+  return [
+    ...alive.flat().map((pid) => `process ${pid}, which the journal knows, is still there`),
+    ...orphans.map(({ pid, parent }) => `process ${pid} is left over; its parent is ${parent}`),
+  ]
+}
+
+/** The processes that carry the world's state folder in their environment (proc(5)). */
+async function bootedFor({ stateDir }: World): Promise<{ pid: number; parent: number }[]> {
+  const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/.test(name))
+  const found = await Promise.all(
+    pids.map(async (pid) => {
+      const environment = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
+      if (!environment.split('\0').includes(`SLOTGATE_STATE_DIR=${stateDir}`)) return []
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+      return [{ pid: Number(pid), parent: Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) }]
+    }),
+  )
+  return found.flat()
+}
+
+/** Kills a lane as often as asked; the time of a switch left alone says where the kills may fall. */
+async function killOften(t: Test, lane: Lane, first: Served, kills: number): Promise<void> {
+  const { state } = await readJournal(lane.world)
+  const startedMs = performance.now()
+  const { status, body } = await lane.act(state)()
+  const typicalMs = performance.now() - startedMs
+  if (status !== 200) throw new Error(JSON.stringify(body))
+  let served = first
+  for (let kill = 0; kill < kills; kill++) served = await killOnce(t, lane, served, typicalMs)
+  served.kill('SIGTERM')
+  await served.exited
+  for (const { pid } of await bootedFor(lane.world))
+    lane.tally.problems.push(`process ${pid} outlives slotgate`)
+}
+
+const emptyTally = (): Tally => ({ before: 0, untold: 0, told: 0, problems: [] })
+
+function check(t: Test, what: keyof typeof KILLS, tallies: readonly Tally[]): void {
+  const sum = (kind: 'before' | 'untold' | 'told') => tallies.reduce((total, tally) => total + tally[kind], 0)
+  const [before, untold, told] = [sum('before'), sum('untold'), sum('told')]
+  t.comment(
+    `${what}: ${before} kills before the flip, ${untold} after it and before the answer, ${told} after the answer`,
+  )
+  t.same(
+    tallies.flatMap(({ problems }) => problems),
+    [],
+  )
+  t.equal(before + untold + told, tallies.length * KILLS[what])
+  t.ok(before > 0, 'some came before the flip')
+  t.ok(untold + told > 0, 'some came after it')
+}
+
+async function listen(t: Test, answer: RequestListener): Promise<string> {
+  const server: Server = createServer(answer)
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const address = server.address()
+  return `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`
+}
+
+const STATUS = {
+  current_schema_version: 42,
+  code_min_schema_version: 41,
+  code_max_schema_version: 43,
+  compatible: true,
+}
+
+const slot = async (t: Test, name: string) => ({
+  public: await listen(t, (_, response) => response.setHeader('x-release', name).end()),
+  internal: await listen(t, (_, response) => response.end(JSON.stringify(STATUS))),
+})
+
+async function slotsLane(t: Test, lane: number, tally: Tally): Promise<[Lane, Served]> {
+  const world = await World.create(t)
+  const slots = JSON.stringify({ blue: await slot(t, 'blue'), green: await slot(t, 'green') })
+  world.services = ['  invoices:', `    slots: ${slots}`]
+  const served = await world.spawn(t)
+  await world.promote()
+  const random = createRandom(seed + lane)
+  const back = (state: Pointed) => state.previous.length > 0 && random() < 0.5
+  return [
+    {
+      world,
+      random,
+      tally,
+      records: 1,
+      act: (state) => (back(state) ? () => world.rollback() : () => world.promote()),
+      async look() {
+        const { status, release } = await world.get()
+        const { live } = (await readJournal(world)).state
+        return status === 200 && release === live?.slot
+          ? []
+          : [`the front door answers ${status} from ${release}`]
+      },
+    },
+    served,
+  ]
+}
+
+async function processLane(t: Test, lane: number, tally: Tally): Promise<[Lane, Served]> {
+  const world = await World.create(t)
+  world.command = [process.execPath, QUICK_APP]
+  world.service = ['drain: { within: 2s }']
+  for (const release of ['r42', 'r43']) await world.addRelease(release, { min: 41, max: 43 })
+  const served = await world.spawn(t)
+  await world.deploy('r42')
+  const random = createRandom(seed + lane)
+  const back = (state: Pointed) => state.previous.length > 0 && random() < 0.4
+  const other = ({ live }: Pointed) => (live?.release === 'r42' ? 'r43' : 'r42')
+  return [
+    {
+      world,
+      random,
+      tally,
+      records: 4,
+      act: (state) => (back(state) ? () => world.rollback() : () => world.deploy(other(state))),
+      look: async () => [],
+    },
+    served,
+  ]
+}
+
+t.test('what a start compiles is kept for the next ones', async (t) => {
+  const world = await World.create(t)
+  const served = await world.spawn(t)
+  served.kill('SIGTERM')
+  t.equal(await served.exited, 0)
+})
+
+t.test(
+  `${LANES.slots * KILLS.slots} kills during switches of slots that something else runs, and ${LANES.process * KILLS.process} of releases that slotgate boots`,
+  async (t) => {
+    const tallies = {
+      slots: Array.from({ length: LANES.slots }, emptyTally),
+      process: Array.from({ length: LANES.process }, emptyTally),
+    }
+    await Promise.all([
+      ...tallies.slots.map(async (tally, lane) =>
+        killOften(t, ...(await slotsLane(t, lane, tally)), KILLS.slots),
+      ),
+      ...tallies.process.map(async (tally, lane) =>
+        killOften(t, ...(await processLane(t, LANES.slots + lane, tally)), KILLS.process),
+      ),
+    ])
+    check(t, 'slots', tallies.slots)
+    check(t, 'process', tallies.process)
+  },
+)
