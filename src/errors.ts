@@ -220,7 +220,7 @@ export const ERRORS = {
     'boot',
     'client',
     'There is no release {release}: {detail}.',
-    'Releases are the folders that `releases.cwd` names.',
+    'Releases are the folders that `releases.cwd` names; `slotgate history` shows which were live.',
   ),
   invalid_release_id: entry(
     400,

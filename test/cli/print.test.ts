@@ -303,6 +303,7 @@ t.test('a refused rollback that was not booted is not said to have failed to ans
   )
   t.match(text, '(schema_ahead_of_code, by the range it declared earlier)')
   t.match(text, 'schema 42   r40 was not asked   live r42 [41–43] ✓')
+  t.match(text, '  Nothing was switched: r42 is live.\n')
 })
 
 t.test('the journal reads downwards, the newest last', async (t) => {

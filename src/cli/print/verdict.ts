@@ -178,11 +178,19 @@ export function printProblem(problem: Problem, style: Style): string {
   return [headline, ...help, ...outputOf(problem), ...tryThis(commandsFor([problem]), style)].join('\n')
 }
 
+/** The first question of whoever reads a refusal: is the site all right? */
+function stillLive({ operation, target, live }: Verdict): string[] {
+  if (!live) return []
+  const candidate = operation === 'promote' ? `; ${target.release} stays up beside it` : ''
+  return [`  Nothing was switched: ${live.release} is live${candidate}.`]
+}
+
 /** The first reason is the headline already; its hint is not. */
 function refusalBody(verdict: Verdict, problem: Problem, style: Style): string[] {
   const [primary, ...others] = verdict.reasons
   const facts = primary ? { ...problem, ...primary } : problem
   return [
+    ...stillLive(verdict),
     ...(primary?.hint ? [`  ${tame(primary.hint)}`] : []),
     ...numbers(verdict, style),
     ...others.flatMap(withHint),
