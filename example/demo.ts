@@ -67,7 +67,7 @@ async function run(
   say('Starting PostgreSQL …')
   const cluster = await openDatabase()
   undo.push(cluster.stop)
-  const database = await createFreshDatabase(cluster.url)
+  const database = await createFreshDatabase(cluster.url, 'slotgate_demo')
   undo.push(database.drop)
   const { publicKey } = await makeKey()
   const env = { ...process.env, DATABASE_URL: database.url, DEMO_PUBLIC_KEY: publicKey }

@@ -1,4 +1,4 @@
-// A database of its own in a given PostgreSQL, so that the demo never touches what is there.
+// A database of its own in a given PostgreSQL, so that the demo and the tests never touch what is there.
 import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 
@@ -7,9 +7,12 @@ export interface FreshDatabase {
   drop(): Promise<void>
 }
 
-/** @param clusterUrl a DATABASE_URL whose user may create databases */
-export async function createFreshDatabase(clusterUrl: string): Promise<FreshDatabase> {
-  const name = `slotgate_demo_${randomBytes(4).toString('hex')}`
+/**
+ * @param clusterUrl a DATABASE_URL whose user may create databases
+ * @param prefix what its random name begins with
+ */
+export async function createFreshDatabase(clusterUrl: string, prefix: string): Promise<FreshDatabase> {
+  const name = `${prefix}_${randomBytes(6).toString('hex')}`
   await execute(clusterUrl, `CREATE DATABASE ${name}`)
   const url = new URL(clusterUrl)
   url.pathname = `/${name}`

@@ -1,40 +1,24 @@
 // The front door as the rest of slotgate sees it: listen, point a slot at a release, drain, close. Main thread.
 import { once } from 'node:events'
 import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../config/types.ts'
-import type { SlotName } from '../contract.ts'
 import type { Logger } from '../log.ts'
 import { listenError } from '../ports.ts'
-import type { ClaimKind, Table } from '../slots/table.ts'
+import type { Table } from '../slots/table.ts'
+import type { DataPlane } from '../switch/data-plane.ts'
 import { Claims } from './claims.ts'
 import { createTrust } from './forwarded.ts'
 import { createRouter } from './route.ts'
 import { createFrontServer } from './server.ts'
-import { type Backend, Upstreams } from './upstream.ts'
+import { Upstreams } from './upstream.ts'
 import { within } from './within.ts'
 
-export type { Backend } from './upstream.ts'
-
-export interface Relay {
+/** The front door: the data plane of a switch, and what its owner does with it. */
+export interface Relay extends DataPlane {
   /**
    * @returns the address that is listened on, with the port the system chose if the config said 0
    * @throws SlotgateError port_in_use or listen_failed
    */
   listen(): Promise<ListenAddress>
-  /**
-   * The data plane's acknowledgement: once this resolves, a new claim of that slot reaches these addresses.
-   *
-   * @param backend null: the slot holds nothing. Without addresses its release is down, and claims answer 503
-   */
-  setBackend(service: number, slot: SlotName, backend: Backend | null): Promise<void>
-  /** Ends the exchanges of these generations that are still open; returns how many. */
-  cut(service: number, generations: readonly number[], kind: ClaimKind): Promise<number>
-  /** Resolves when the claims of these generations are all zero, or when the signal aborts. */
-  whenDrained(
-    service: number,
-    generations: readonly number[],
-    kind: ClaimKind,
-    signal: AbortSignal,
-  ): Promise<void>
   /** Drops the kept connections to a retired release's addresses. */
   forget(addresses: readonly Address[]): void
   /** No new connections; open exchanges may finish within the time, then they are cut. */

@@ -4,13 +4,8 @@ import type { Duplex } from 'node:stream'
 import type { Address } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
 import { SlotgateError } from '../errors.ts'
+import type { Backend } from '../slots/occupants.ts'
 import type { Claim } from '../slots/table.ts'
-
-/** A release and its public addresses; no address: it is down right now. */
-export interface Backend {
-  release: string
-  addresses: readonly Address[]
-}
 
 /** One address to ask, with the pool of its connections. */
 export interface App {

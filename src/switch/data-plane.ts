@@ -5,7 +5,11 @@ import type { ClaimKind } from '../slots/table.ts'
 
 /** The front door, as far as a switch concerns it. */
 export interface DataPlane {
-  /** Resolves when every worker would send new claims of that slot to these addresses. */
+  /**
+   * Resolves when every worker would send new claims of that slot to these addresses.
+   *
+   * @param backend null: the slot holds nothing. Without addresses its release is down, and claims answer 503
+   */
   setBackend(service: number, slot: SlotName, backend: Backend | null): Promise<void>
   /** Ends what is still open of these generations; returns how many exchanges that were. */
   cut(service: number, generations: readonly number[], kind: ClaimKind): Promise<number>

@@ -1,8 +1,8 @@
 // Gives each test a fresh database of its own, in the cluster at DATABASE_URL or in one started for this test process.
-import { randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { t as root, type Test } from 'tap'
 import { type Database, openDatabase } from '../../example/database.ts'
+import { createFreshDatabase } from '../../example/fresh-database.ts'
 
 export interface TestDatabase {
   /** The URL of the fresh database, for a process of its own. */
@@ -26,26 +26,13 @@ async function openCluster(): Promise<Database> {
  * @returns an empty database with a random name
  */
 export async function createTestDatabase(t: Pick<Test, 'teardown'>): Promise<TestDatabase> {
-  const { url: clusterUrl } = await openCluster()
-  const name = `test_${randomBytes(6).toString('hex')}`
-  await execute(clusterUrl, `CREATE DATABASE ${name}`)
-  const url = new URL(clusterUrl)
-  url.pathname = `/${name}`
-  const pool = new pg.Pool({ connectionString: url.href })
+  const cluster = await openCluster()
+  const { url, drop } = await createFreshDatabase(cluster.url, 'test')
+  const pool = new pg.Pool({ connectionString: url })
   pool.on('error', () => {}) // a test may end connections on purpose
   t.teardown(async () => {
     if (!pool.ending) await pool.end()
-    await execute(clusterUrl, `DROP DATABASE ${name} WITH (FORCE)`)
+    await drop()
   })
-  return { url: url.href, pool }
-}
-
-async function execute(url: string, sql: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  try {
-    await client.query(sql)
-  } finally {
-    await client.end()
-  }
+  return { url, pool }
 }

@@ -2,48 +2,36 @@
 // the intermediate release that a rename needs.
 import type pg from 'pg'
 import { serve } from '../../invoices/serve.ts'
+import { createStore, type Store } from '../../invoices/store.ts'
 
 const UNDEFINED_COLUMN = '42703'
 
-/** Runs a statement with the column's present name; one that the rename overtook is run again with the other name. */
-function withColumn(pool: pg.Pool) {
-  let column = 'total'
-  return async (statement: (column: string) => string, values: unknown[]) => {
-    const tried = column
+/** A store for both names: a statement that the rename overtook is run again with the other name. */
+function createRenamingStore(pool: pg.Pool): Store {
+  const before = createStore(pool, { total: 'total', notes: true })
+  const after = createStore(pool, { total: 'amount', notes: true })
+  let present = before
+  const withEither = async <Result>(work: (store: Store) => Promise<Result>): Promise<Result> => {
+    const tried = present
     try {
-      return (await pool.query(statement(tried), values)).rows
+      return await work(tried)
     } catch (error) {
       if ((error as pg.DatabaseError).code !== UNDEFINED_COLUMN) throw error
-      // Not a flip of `column`: another request may have found out in the meantime.
-      const other = tried === 'total' ? 'amount' : 'total'
-      column = other
-      return (await pool.query(statement(other), values)).rows
+      // Not the other of `present`: another request may have found out in the meantime.
+      present = tried === before ? after : before
+      return work(tried === before ? after : before)
     }
   }
+  return {
+    list: (limit) => withEither((store) => store.list(limit)),
+    find: (id) => withEither((store) => store.find(id)),
+    add: (draft) => withEither((store) => store.add(draft)),
+    setTotal: (id, total) => withEither((store) => store.setTotal(id, total)),
+  }
 }
-
-const fields = (column: string): string => `id::int, customer, ${column}::int AS total, notes`
 
 await serve({
   migrations: new URL('migrations/', import.meta.url),
   notes: true,
-  store: (pool) => {
-    const query = withColumn(pool)
-    return {
-      list: (limit) =>
-        query((column) => `SELECT ${fields(column)} FROM invoices ORDER BY id DESC LIMIT $1`, [limit]),
-      find: async (id) =>
-        (await query((column) => `SELECT ${fields(column)} FROM invoices WHERE id = $1`, [id]))[0],
-      add: async ({ customer, total, notes }) => {
-        const insert = (column: string) =>
-          `INSERT INTO invoices (customer, ${column}, notes) VALUES ($1, $2, $3) RETURNING ${fields(column)}`
-        return (await query(insert, [customer, total, notes]))[0]
-      },
-      setTotal: async (id, total) => {
-        const update = (column: string) =>
-          `UPDATE invoices SET ${column} = $2 WHERE id = $1 RETURNING ${fields(column)}`
-        return (await query(update, [id, total]))[0]
-      },
-    }
-  },
+  store: createRenamingStore,
 })
