@@ -1,0 +1,38 @@
+// SIGHUP: what may change while slotgate runs is taken over, the rest is said, and a broken file changes nothing.
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { World } from '../support/world.ts'
+
+const seen = (world: World, text: string) => async () => world.logLines.some((line) => line.includes(text))
+
+t.test('a changed config is taken over as far as it can be, and what cannot is said', async (t) => {
+  const world = await World.create(t)
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.addRelease('r43', { min: 41, max: 43 })
+  const served = await world.spawn(t)
+  await world.deploy('r42')
+  world.service = ['previous: stop', 'path_prefix: /elsewhere']
+  await world.writeConfig()
+  served.kill('SIGHUP')
+  await world.until(seen(world, 'the config was read again'), 'it is read again')
+  const line = world.logLines.find((text) => text.includes('the config was read again'))
+  t.match(line, /path_prefix changed; that takes a restart/)
+  t.match(await world.get(), { status: 200 }, 'the prefix is the old one')
+  await world.deploy('r43')
+  await world.until(async () => (await world.status()).idle.state === 'stopped', '`previous: stop` is in force')
+})
+
+t.test('a broken config is refused with its problems, and the running one stays', async (t) => {
+  const world = await World.create(t)
+  await world.addRelease('r42', { min: 41, max: 43 })
+  const served = await world.spawn(t)
+  await world.deploy('r42')
+  await writeFile(join(world.folder, 'proxy.config.yaml'), 'listen: nowhere\nservces: {}\n')
+  served.kill('SIGHUP')
+  await world.until(seen(world, 'the config was not taken over'), 'it is refused')
+  const line = world.logLines.find((text) => text.includes('the config was not taken over'))
+  t.match(line, /servces/, 'the problem is named')
+  t.match(await world.get(), { status: 200, release: 'r42' })
+  t.match(await world.status(), { generation: 1 })
+})
