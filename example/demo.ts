@@ -7,7 +7,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { messageOf } from '../src/errors.ts'
+import { messageOf, SlotgateError } from '../src/errors.ts'
 import { ownStateDir } from '../src/slots/owner.ts'
 import { openDatabase } from './database.ts'
 import { createFreshDatabase } from './fresh-database.ts'
@@ -99,13 +99,20 @@ async function run(
 /** The demo's folder, emptied of what an earlier one may have left; a demo that still runs is not disturbed. */
 async function takeFolder(): Promise<() => Promise<void>> {
   await mkdir(FOLDER, { recursive: true })
-  const release = await ownStateDir(FOLDER)
+  const release = await ownStateDir(FOLDER).catch(sayWhoIsThere)
   for (const name of ['ops.key', 'slotgate.log']) await rm(join(FOLDER, name), { force: true })
   await rm(join(FOLDER, 'state', 'journal.jsonl'), { force: true })
   return async () => {
     await release()
     await rm(FOLDER, { recursive: true, force: true })
   }
+}
+
+function sayWhoIsThere(error: unknown): never {
+  if (!(error instanceof SlotgateError) || error.code !== 'state_dir_in_use') throw error
+  throw new Error(
+    `another one runs here already, process ${error.facts.pid}. Ctrl-C in its terminal ends it.`,
+  )
 }
 
 async function makeKey(): Promise<{ publicKey: string }> {

@@ -21,13 +21,16 @@ export async function play(demo: Demo, interrupted: AbortSignal): Promise<number
   let went = true
   try {
     for (const [index, { title, go }] of STEPS.entries()) {
-      if (interrupted.aborted) throw new Surprise('interrupted')
+      interrupted.throwIfAborted()
       say(`\n── ${index + 1}. ${title}`)
       await go(demo, load)
     }
   } catch (error) {
     went = false
-    say(`\nThe tour went otherwise: ${error instanceof Surprise ? error.message : (error as Error).stack}`)
+    // What an interrupted step says of itself is about the interruption.
+    if (interrupted.aborted) say('\nThe tour was interrupted.')
+    else
+      say(`\nThe tour went otherwise: ${error instanceof Surprise ? error.message : (error as Error).stack}`)
   }
   await load.stop()
   const seconds = Math.round((performance.now() - started) / 1000)
