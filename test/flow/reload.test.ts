@@ -20,7 +20,10 @@ t.test('a changed config is taken over as far as it can be, and what cannot is s
   t.match(line, /path_prefix changed; that takes a restart/)
   t.match(await world.get(), { status: 200 }, 'the prefix is the old one')
   await world.deploy('r43')
-  await world.until(async () => (await world.status()).idle.state === 'stopped', '`previous: stop` is in force')
+  await world.until(
+    async () => (await world.status()).idle.state === 'stopped',
+    '`previous: stop` is in force',
+  )
 })
 
 t.test('a broken config is refused with its problems, and the running one stays', async (t) => {
