@@ -51,6 +51,7 @@ async function main(): Promise<number> {
   try {
     return await run(values.tour, undo, interrupted.signal)
   } catch (error) {
+    if (interrupted.signal.aborted) return stopping()
     console.error(`\nThe demo ended: ${messageOf(error)}`)
     return 1
   } finally {
@@ -75,7 +76,10 @@ async function run(
   undo.push(() => stop(slotgate))
   const demo: Demo = {
     frontDoor: 'http://127.0.0.1:8080',
-    type: (...command) => type(command, env),
+    type: async (...command) => {
+      interrupted.throwIfAborted()
+      return type(command, env)
+    },
     ask: async (...command) => JSON.parse((await cli([...command, '--json'], env)).stdout),
     say,
     killSlotgate: async () => {
@@ -92,6 +96,10 @@ async function run(
   const crashed = once(slotgate, 'exit', { signal: interrupted }).catch(() => null)
   const crash = await crashed
   if (crash) throw new Error(`slotgate stopped; its log is in ${join(FOLDER, 'slotgate.log')}`)
+  return stopping()
+}
+
+function stopping(): number {
   say('\nStopping; nothing is left behind.')
   return 0
 }
