@@ -75,7 +75,15 @@ function isAlive(pid) {
 
 async function install() {
   // NODE_ENV=production or `omit` in somebody's npm config would leave out the pinned Node and the platform's binaries.
-  await npm('ci', '--include=dev', '--include=optional', '--no-audit', '--no-fund', '--loglevel=error')
+  await npm(
+    'ci',
+    '--include=dev',
+    '--include=optional',
+    '--no-audit',
+    '--no-fund',
+    '--no-update-notifier',
+    '--loglevel=error',
+  )
   if (existsSync(pinnedNode)) return
   // npm was told to run no install scripts, or refuses to by itself. Two packages cannot do without theirs.
   console.error('npm ran no install scripts; running those of the pinned Node and of PostgreSQL …')

@@ -57,7 +57,8 @@ export async function whoHolds(port: number): Promise<string> {
   if (pid === null)
     return `Find out who holds it: ss -ltnp 'sport = :${port}' (as root), or lsof -i :${port}.`
   const [command = ''] = (await readText(`/proc/${pid}/cmdline`)).split('\n')
-  const shown = command.replaceAll('\0', ' ').trim().slice(0, COMMAND_LETTERS)
+  const whole = command.replaceAll('\0', ' ').trim()
+  const shown = whole.length > COMMAND_LETTERS ? `${whole.slice(0, COMMAND_LETTERS)}…` : whole
   return `Process ${pid} (${shown}) holds it; stop it or choose another port.`
 }
 

@@ -208,7 +208,7 @@ async function listenOn(app: FastifyInstance, { host, port }: ListenAddress): Pr
   try {
     await app.listen({ host, port })
   } catch (error) {
-    throw await listenError(error, { host, port, what: 'admin.listen' })
+    throw await listenError(error, { host, port, what: 'admin.listen, the admin API' })
   }
   return { host, port: portOf(app.server) ?? port }
 }

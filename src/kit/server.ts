@@ -108,6 +108,8 @@ function createApp(liveness: Liveness): FastifyInstance {
     // A web page that the operator has open must not migrate; browsers name the page in every POST.
     if (request.headers.origin !== undefined) throw new SlotgateError('origin_refused')
   })
+  // A person reads these answers in a terminal.
+  app.setReplySerializer((payload) => `${JSON.stringify(payload)}\n`)
   app.setErrorHandler((error: FastifyError, _request, reply) => refuse(reply, error))
   app.setNotFoundHandler((request, reply) =>
     refuse(reply, new SlotgateError('unknown_route', { method: request.method, path: request.url })),

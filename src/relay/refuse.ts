@@ -35,9 +35,11 @@ interface Answer {
 function answerOf(error: SlotgateError, accept: string, requestId: string): Answer {
   const status = error.entry.status || 500
   const html = /\btext\/html\b/i.test(accept)
+  // The hints are for whoever operates this, and who asks here is anybody.
+  const { hint: _, ...problem } = toProblem(error)
   const body = html
     ? page(error, status, requestId)
-    : `${JSON.stringify({ ...toProblem(error), request_id: requestId })}\n`
+    : `${JSON.stringify({ ...problem, request_id: requestId })}\n`
   return {
     status,
     body,

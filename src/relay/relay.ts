@@ -61,7 +61,7 @@ export function createRelay({ listen, relay: config, services, table, log }: Rel
         // Out of file descriptors, for one: that connection is lost, the door stays open.
         server.on('error', (error) => log.error({ err: error }, 'accepting a connection failed'))
       } catch (error) {
-        throw await listenError(error, { ...listen, what: 'listen' })
+        throw await listenError(error, { ...listen, what: 'listen, the front door' })
       }
       const address = server.address()
       return { host: listen.host, port: typeof address === 'object' && address ? address.port : listen.port }
