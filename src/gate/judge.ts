@@ -236,9 +236,14 @@ function conclude(
 
 const statusOf = (reading: Reading): SchemaStatus | null => (reading.ok ? reading.status : null)
 
-/** Whether asking again a moment later may give another verdict: every reason must be one that passes by itself. */
-export const mayPass = (verdict: Verdict): boolean =>
-  !verdict.allowed && verdict.reasons.every(({ code }) => ERRORS[code].retryable)
+/**
+ * Whether asking again a moment later may give another verdict: every reason passes by itself, or the two were read on
+ * both sides of a migration's commit, and then no other reason can be relied on either.
+ */
+export const mayPass = ({ allowed, reasons }: Verdict): boolean =>
+  !allowed &&
+  (reasons.every(({ code }) => ERRORS[code].retryable) ||
+    reasons.some(({ code }) => code === 'schema_version_disagreement'))
 
 /**
  * What must be equal in two verdicts for the second to confirm the first: the decision and every fact it rests on.

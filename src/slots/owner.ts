@@ -1,14 +1,17 @@
 // One slotgate per state folder: the journal, and the processes it names, must have one owner.
 import { randomUUID } from 'node:crypto'
-import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises'
+import { link, mkdir, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf, SlotgateError } from '../errors.ts'
 import { startTimeOf } from './proc.ts'
 
-const ATTEMPTS = 5
+/** Replacing the file of an owner that is gone takes milliseconds; who holds the turn for longer died over it. */
+const TURN_MS = 5_000
+const TURN_POLL_MS = 20
 
 /**
- * Makes the folder if there is none, and this process its owner. A file of an owner that is gone is replaced.
+ * Makes the folder if there is none, and this process its owner. The file of an owner that is gone is replaced.
  *
  * @returns a function that gives the folder up again
  * @throws SlotgateError `state_dir_in_use` with the owner's pid, `state_dir_unusable`
@@ -19,7 +22,7 @@ export async function ownStateDir(stateDir: string): Promise<() => Promise<void>
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 })
     await writeFile(mine, `${process.pid} ${await startTimeOf(process.pid)}\n`, { mode: 0o600 })
-    await claimFile(mine, file, stateDir)
+    if (!(await linkNew(mine, file))) await takeOver(mine, file, stateDir)
   } catch (error) {
     if (error instanceof SlotgateError) throw error
     throw new SlotgateError(
@@ -33,18 +36,33 @@ export async function ownStateDir(stateDir: string): Promise<() => Promise<void>
   return () => unlink(file).catch(() => {})
 }
 
-/** Linking is atomic and fails where the name exists, so the file is never seen half written. */
-async function claimFile(mine: string, file: string, stateDir: string): Promise<void> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await link(mine, file)
-    } catch (error) {
-      const taken = error instanceof Error && 'code' in error && error.code === 'EEXIST'
-      if (!taken || attempt === ATTEMPTS) throw error
-    }
+/** Linking is atomic and fails where the name exists, so no file is ever seen half written. */
+const linkNew = (mine: string, file: string): Promise<boolean> =>
+  link(mine, file).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') return false
+      throw error
+    },
+  )
+
+/** One at a time, or two starters that both saw the dead owner would each remove the other's file. */
+async function takeOver(mine: string, file: string, stateDir: string): Promise<void> {
+  const turn = `${file}.turn`
+  while (!(await linkNew(mine, turn))) {
+    const since = await stat(turn).then(
+      ({ ctimeMs }) => ctimeMs,
+      () => Date.now(),
+    )
+    if (Date.now() - since > TURN_MS) await unlink(turn).catch(() => {})
+    await pause(TURN_POLL_MS)
+  }
+  try {
     const pid = await livingOwner(file)
     if (pid !== null) throw new SlotgateError('state_dir_in_use', { state_dir: stateDir, pid })
-    await unlink(file).catch(() => {})
+    await rename(mine, file)
+  } finally {
+    await unlink(turn).catch(() => {})
   }
 }
 

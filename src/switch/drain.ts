@@ -80,11 +80,12 @@ export class Drains {
     const drain: Drain = { occupant, slot, started: Date.now(), callOff: new AbortController() }
     this.#running.set(occupant, drain)
     const limits = this.#options.limits()
+    const requestsLimit = AbortSignal.timeout(limits.withinMs)
+    const tunnelsLimit = AbortSignal.timeout(limits.tunnelsWithinMs)
     try {
-      const [requests, tunnels] = await Promise.all([
-        this.#end(drain, 'requests', limits.withinMs),
-        this.#end(drain, 'tunnels', limits.tunnelsWithinMs),
-      ])
+      // One after the other: a request may still become a tunnel, but nothing becomes a request.
+      const requests = await this.#end(drain, 'requests', requestsLimit)
+      const tunnels = await this.#end(drain, 'tunnels', tunnelsLimit)
       if (drain.callOff.signal.aborted || this.#options.closing.aborted) return false
       await this.#report(drain, { requests, tunnels })
       return true
@@ -94,9 +95,8 @@ export class Drains {
   }
 
   /** @returns how many had to be cut */
-  async #end({ occupant, callOff }: Drain, kind: ClaimKind, withinMs: number): Promise<number> {
+  async #end({ occupant, callOff }: Drain, kind: ClaimKind, limit: AbortSignal): Promise<number> {
     const { dataPlane, index, closing } = this.#options
-    const limit = AbortSignal.timeout(withinMs)
     const generations = [...occupant.generations]
     const signal = AbortSignal.any([limit, callOff.signal, closing])
     await dataPlane.whenDrained(index, generations, kind, signal)

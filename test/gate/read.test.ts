@@ -267,6 +267,16 @@ t.test('C19: a disagreement that ends with the second read is allowed, with two 
   t.match(verdict, { allowed: true, attempts: 2 })
 })
 
+t.test('a migration that commits between the two reads is not taken for code that is behind', async (t) => {
+  const needs43 = { ...GOOD, code_min_schema_version: 43 }
+  const target = await answering(t, [
+    [200, { ...needs43, compatible: false }],
+    [200, { ...needs43, current_schema_version: 43 }],
+  ])
+  const live = await answering(t, [[200, { ...GOOD, current_schema_version: 43 }]])
+  t.match(await consult('promote', target, live, 600), { allowed: true, attempts: 2 })
+})
+
 t.test('C18: a disagreement that stays is refused after three attempts', async (t) => {
   const target = await answering(t, [[200, GOOD]])
   const live = await answering(t, [[200, { ...GOOD, current_schema_version: 43 }]])
