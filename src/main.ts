@@ -18,7 +18,7 @@ import { createBuffer, openTable, type Table } from './slots/table.ts'
 import { createControl } from './switch/control.ts'
 import { Drains } from './switch/drain.ts'
 import { Lock } from './switch/lock.ts'
-import { resume } from './switch/resume.ts'
+import { restore, resume } from './switch/resume.ts'
 import type { Service } from './switch/service.ts'
 import type { Control } from './switch/types.ts'
 
@@ -45,8 +45,8 @@ interface Current {
 }
 
 /**
- * Starts everything, in the order in which a failure leaves nothing behind: own the state folder, read the journal,
- * open the doors, end what a crash left over, bring the live releases up.
+ * Starts everything, in the order in which a failure leaves nothing behind: own the state folder, read the journal and
+ * point where it says, open the doors, end what a crash left over, bring the live releases up.
  *
  * @throws SlotgateError `state_dir_in_use`, `state_dir_unusable`, `journal_broken`, `port_in_use`, `listen_failed`
  */
@@ -67,9 +67,6 @@ export async function start(config: Config, log: Logger = createLogger()): Promi
       table,
       log,
     })
-    const frontDoor = await relay.listen()
-    undo.push(() => relay.close(0))
-    await stopLeftovers(journal, config.stateDir, log)
     const closing = new AbortController()
     const current = { config }
     const services = new Map(
@@ -78,12 +75,18 @@ export async function start(config: Config, log: Logger = createLogger()): Promi
         createService({ index, name, current, table, relay, journal, log, closing: closing.signal }),
       ]),
     )
+    const all = [...services.values()]
+    undo.push(() => Promise.all(all.map(({ occupants }) => occupants.close())))
+    await Promise.all(all.map(restore))
+    const frontDoor = await relay.listen()
+    undo.push(() => relay.close(0))
+    await stopLeftovers(journal, config.stateDir, log)
     const control = createControl(services)
     const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })
     const adminAddress = await admin.listen()
     undo.push(() => admin.close())
     await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
-    await Promise.all([...services.values()].map(resume))
+    for (const service of all) resume(service)
     return {
       frontDoor,
       admin: adminAddress,
@@ -91,7 +94,6 @@ export async function start(config: Config, log: Logger = createLogger()): Promi
       reload: (next) => reload(current, next, admin),
       async close() {
         log.info('stopping: no new connections, open ones may finish')
-        const all = [...services.values()]
         const operationsEnded = Promise.all(all.map(({ lock }) => lock.close()))
         closing.abort()
         await relay.close(Math.max(...current.config.services.map(({ drain }) => drain.withinMs)))
@@ -202,6 +204,8 @@ function reload(current: Current, next: Config, admin: Admin): string[] {
 
 /** Runs until a signal ends it. A second signal ends it at once; the processes it booted end with it either way. */
 export async function serve(file: string, log: Logger = createLogger()): Promise<number> {
+  // From here on: a signal that comes during the start must not leave what was booted behind.
+  const stopped = stopSignal(log)
   const slotgate = await start(loadConfig(file), log)
   const at = ({ host, port }: ListenAddress) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
   log.info(
@@ -213,7 +217,7 @@ export async function serve(file: string, log: Logger = createLogger()): Promise
   process.on('uncaughtException', (error) =>
     log.fatal({ err: error, code: 'internal_error' }, messageOf(error)),
   )
-  await stopSignal(log)
+  await stopped
   await slotgate.close()
   log.info('slotgate has stopped')
   return 0

@@ -63,6 +63,8 @@ export class Occupants {
   readonly #slots: Record<SlotName, Occupant | null> = { blue: null, green: null }
   /** Occupants that lost their slot and still finish what they had. */
   readonly #leaving = new Set<Occupant>()
+  /** Boots and stops that have begun; they write their end into the journal, so `close` waits for them. */
+  readonly #underWay = new Set<Promise<void>>()
   #healthTimer: NodeJS.Timeout | null = null
   #closed = false
 
@@ -137,6 +139,10 @@ export class Occupants {
     occupant.state = 'stopped'
     occupant.healthy = false
     occupant.detail = why
+    await this.#track(this.#end(occupant, instance, why))
+  }
+
+  async #end(occupant: Occupant, instance: Instance, why: string): Promise<void> {
     const slot = this.#slotOf(occupant)
     if (slot) await this.announce(slot)
     await instance.stop(this.#options.settings().stopWithinMs)
@@ -145,9 +151,15 @@ export class Occupants {
     await this.#note('stopped', occupant, { ...(slot && { slot }), boot_id: instance.bootId, detail: why })
   }
 
+  #track(work: Promise<void>): Promise<void> {
+    const tracked = work.finally(() => this.#underWay.delete(tracked))
+    this.#underWay.add(tracked)
+    return tracked
+  }
+
   /** Boots the release of a slot once more, as after a restart of slotgate; keeps trying with back-off. */
   async revive(slot: SlotName, occupant: Occupant): Promise<void> {
-    await this.#bootInto(slot, occupant, 'starting')
+    await this.#track(this.#bootInto(slot, occupant, 'starting'))
     if (!occupant.instance) await this.#restart(slot, occupant)
   }
 
@@ -158,6 +170,7 @@ export class Occupants {
     const all = [...SLOTS.map((slot) => this.#slots[slot]), ...this.#leaving].filter((one) => one !== null)
     for (const occupant of all) occupant.leaving.abort()
     await Promise.all(all.map((occupant) => this.stop(occupant, 'slotgate stopped')))
+    await Promise.all(this.#underWay)
   }
 
   #follow(occupant: Occupant, instance: Instance): void {
@@ -211,7 +224,7 @@ export class Occupants {
       if (!(await sleep(delayMs, occupant.leaving.signal))) return
       if (!this.#stillLive(slot, occupant)) break
       occupant.restarts += 1
-      await this.#bootInto(slot, occupant, 'restarting')
+      await this.#track(this.#bootInto(slot, occupant, 'restarting'))
       if (occupant.instance) return
       delayMs = backOff(occupant.restarts)
     }
@@ -243,6 +256,7 @@ export class Occupants {
       this.#follow(occupant, instance)
     } catch (error) {
       occupant.detail = messageOf(error)
+      if (leaving.signal.aborted) return
       log.error({ service, slot, release, err: error }, `${release} did not start`)
     }
   }

@@ -45,7 +45,8 @@ export function signalGroup(pid: number, signal: NodeJS.Signals): boolean {
 
 export interface Leftover {
   pid: number
-  bootId: string
+  /** null for a `setup`, which is no boot. */
+  bootId: string | null
 }
 
 /**
@@ -68,8 +69,9 @@ async function readBootId(pid: number, stateDir: string): Promise<Leftover | nul
       return [pair.slice(0, at), pair.slice(at + 1)]
     }),
   )
-  const bootId = environment.get(ENV.bootId)
-  return environment.get(ENV.stateDir) === stateDir && bootId ? { pid, bootId } : null
+  return environment.get(ENV.stateDir) === stateDir
+    ? { pid, bootId: environment.get(ENV.bootId) ?? null }
+    : null
 }
 
 /** Waits until none of these processes is left, or the time is over; says whether they are gone. */

@@ -116,10 +116,15 @@ export function openTable(buffer: SharedArrayBuffer, { workers }: Layout): Table
     release(claim, worker) {
       Atomics.sub(words, cellAt(claim.service, worker, claim.generation, claim.kind), 1)
     },
-    claims: (service, generation) => ({
-      requests: sum(service, generation, 'requests'),
-      tunnels: sum(service, generation, 'tunnels'),
-    }),
+    claims(service, generation) {
+      // Its cell has gone to a younger generation, and had to be empty for that.
+      if (generation + GENERATION_CELLS <= table.pointer(service).generation)
+        return { requests: 0, tunnels: 0 }
+      return {
+        requests: sum(service, generation, 'requests'),
+        tunnels: sum(service, generation, 'tunnels'),
+      }
+    },
     canFlip(service) {
       const next = table.pointer(service).generation + 1
       const { requests, tunnels } = table.claims(service, next)

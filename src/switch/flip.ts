@@ -11,9 +11,12 @@ export function flip(service: Service, occupant: Occupant): { generation: number
   const { table, index, occupants, drains } = service
   const slot = idleSlot(service)
   const displaced = occupants.place(slot, occupant)
+  // While the journal was written, who was in the slot may have died, and the front door was told so.
+  void occupants.announce(slot)
   const { generation } = table.flip(index, slot)
   occupant.generations.push(generation)
   drains.callOff(occupant)
+  if (!occupant.instance) void occupants.revive(slot, occupant)
   if (displaced) void retire(service, displaced, slot)
   const left = occupants.get(otherSlot(slot))
   if (left) void leaveBehind(service, left, otherSlot(slot))

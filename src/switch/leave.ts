@@ -5,14 +5,17 @@ import type { Service } from './service.ts'
 
 /** After a flip: drains the occupant that is no longer live; it stays up as the quickest way back unless told not to. */
 export async function leaveBehind(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
-  const drained = await service.drains.drain(occupant, slot)
-  if (drained && service.config.previous === 'stop') {
-    await service.occupants.stop(occupant, 'drained, and the config says `previous: stop`')
-  }
+  const { drains, config, lock, table, index, occupants } = service
+  const drained = await drains.drain(occupant, slot)
+  if (!drained || config.previous !== 'stop') return
+  // A switch that is under way may be on its way back to this very process.
+  while (lock.current) await lock.ended
+  if (table.pointer(index).slot === slot) return
+  await occupants.stop(occupant, 'drained, and the config says `previous: stop`')
 }
 
 /** After its slot was given away: nothing can switch back to this process any more, so it ends once it is drained. */
 export async function retire(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
-  await service.drains.drain(occupant, slot)
+  if (occupant.generations.length > 0) await service.drains.drain(occupant, slot)
   await service.occupants.stop(occupant, 'its slot was given to another release')
 }

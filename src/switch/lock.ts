@@ -32,6 +32,11 @@ export class Lock {
     return this.#current
   }
 
+  /** Resolves when what runs now has ended, well or not. */
+  get ended(): Promise<unknown> {
+    return this.#ended
+  }
+
   /**
    * Runs one operation alone.
    *

@@ -11,14 +11,14 @@ import { stage } from './stage.ts'
 const FIRST_AGAIN_MS = 1_000
 const SELF = { actor: 'slotgate' }
 
-/** Puts the service where the journal left it; resolves when that is arranged, not when the release is up. */
-export async function resume(service: Service): Promise<void> {
+/**
+ * Puts the pointer and the slots where the journal left them. Nothing is booted yet, and what something else runs is
+ * served at once: the front door opens after this, so that it never says that nothing is live when something is.
+ */
+export async function restore(service: Service): Promise<void> {
   const { table, index, occupants } = service
   const { generation, live, slots } = recorded(service)
-  if (!live) {
-    if (service.config.first !== undefined) void promoteFirst(service, service.config.first)
-    return
-  }
+  if (!live) return
   table.restore(index, { generation, slot: live.slot })
   const occupant = occupants.create(live.release, service.driver.attach?.(live.release, live.slot) ?? null)
   occupant.generations.push(generation)
@@ -29,7 +29,15 @@ export async function resume(service: Service): Promise<void> {
     occupants.place(idle, occupants.create(former, service.driver.attach?.(former, idle) ?? null))
   }
   await Promise.all([occupants.announce(live.slot), occupants.announce(idle)])
-  if (!occupant.instance) void occupants.revive(live.slot, occupant)
+}
+
+/** Begins to boot what is live and does not run, or else the `first` release; does not wait for it. */
+export function resume(service: Service): void {
+  const { table, index, occupants, config } = service
+  const { slot } = table.pointer(index)
+  const occupant = slot && occupants.get(slot)
+  if (occupant && !occupant.instance) void occupants.revive(slot, occupant)
+  if (!slot && config.first !== undefined) void promoteFirst(service, config.first)
 }
 
 /** Stages the `first` release and promotes it as soon as the gate allows it, unless somebody promotes before. */

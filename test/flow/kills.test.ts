@@ -77,7 +77,7 @@ const pointerOf = ({ generation, live }: Pointed) => `${generation} ${live?.slot
 
 /** One switch, killed on the way, and everything that must hold then. @returns the slotgate that was started again */
 async function killOnce(t: Test, lane: Lane, served: Served, typicalMs: number): Promise<Served> {
-  const { world, tally, random } = lane
+  const { world, tally } = lane
   const before = await readJournal(world)
   const answer = await killDuring(lane.act(before.state), served, moment(lane, typicalMs))
   const after = await readJournal(world)

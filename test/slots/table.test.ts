@@ -62,6 +62,15 @@ t.test('a counter that is still in use is not given to another generation', asyn
   t.equal(table.canFlip(0), true)
 })
 
+t.test('the claims of a generation are not those of the younger one that has its counter now', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  const first = table.flip(0, 'blue').generation
+  for (let flip = 0; flip < GENERATION_CELLS; flip++) table.flip(0, flip % 2 ? 'blue' : 'green')
+  table.claim(0, 0)
+  t.same(table.claims(0, first), { requests: 0, tunnels: 0 })
+  t.same(table.claims(0, first + GENERATION_CELLS), { requests: 1, tunnels: 0 })
+})
+
 t.test('the pointer is restored as it was, and its generation goes on from there', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
   table.restore(0, { generation: 17, slot: 'green' })

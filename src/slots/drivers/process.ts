@@ -100,15 +100,22 @@ async function findFolder({ releases }: ProcessDriverOptions, release: string): 
 
 /** Runs `setup` before the first boot of a release; a failed one runs again at the next attempt. */
 async function setUpOnce(options: ProcessDriverOptions, request: BootRequest, cwd: string): Promise<void> {
-  const { service, releases, journal } = options
+  const { service, releases, journal, stateDir } = options
   const { release } = request
   if (!releases.setup || journal.state.services[service]?.setUp.includes(release)) return
-  const env = { ...inheritedEnvironment(), ...configuredEnvironment(releases, release) }
+  const env = {
+    ...inheritedEnvironment(),
+    ...configuredEnvironment(releases, release),
+    [ENV.stateDir]: stateDir,
+  }
   const running = await start(options, request, cwd, env, releases.setup)
   const stopIt = () => void end(running, options.settings().stopWithinMs)
   request.signal.addEventListener('abort', stopIt, { once: true })
+  if (request.signal.aborted) stopIt()
   const ended = await running.exited
   request.signal.removeEventListener('abort', stopIt)
+  // What it left behind in its group ends with it, and its id may soon be another's.
+  await end(running, 0)
   if (ended !== 'exit code 0') {
     throw new SlotgateError('setup_failed', {
       release,
