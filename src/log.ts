@@ -1,19 +1,6 @@
-// The one place where logs are made: pino with fixed field names, so that a line can be searched by them.
+// The one place where logs are made: pino, with field names that are the same everywhere: service, slot, release,
+// generation, operation, actor, code, pid, request_id, err.
 import { type Logger as PinoLogger, pino } from 'pino'
-
-/** Field names used in log lines. `code` is a code of errors.ts. */
-export interface LogFields {
-  service?: string
-  slot?: string
-  release?: string
-  generation?: number
-  operation?: string
-  actor?: string
-  code?: string
-  pid?: number
-  err?: unknown
-  [field: string]: unknown
-}
 
 export type Logger = PinoLogger
 

@@ -1,9 +1,10 @@
 // Turns whatever went wrong into the answer the caller gets: a problem document (RFC 9457), or how to sign.
+
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { RELEASE_ID } from '../config/scalars.ts'
 import { messageOf, SlotgateError, toProblem } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { ACCEPT_SIGNATURE, HOW_TO_SIGN, htmlPage, textPage } from './page.ts'
-import { RELEASE_PATTERN } from './schemas.ts'
 
 export const PROBLEM_TYPE = 'application/problem+json'
 
@@ -84,7 +85,11 @@ const RELEASE_FIELDS = ['/release', '/to']
 /** Says of the first thing that does not fit the schema which field it is and what it should be. */
 function schemaError(complaint: Complaint | undefined, part: string): SlotgateError {
   const { keyword = '', instancePath = '', params = {}, message = '', data } = complaint ?? {}
-  if (keyword === 'pattern' && params.pattern === RELEASE_PATTERN && RELEASE_FIELDS.includes(instancePath)) {
+  if (
+    keyword === 'pattern' &&
+    params.pattern === RELEASE_ID.source &&
+    RELEASE_FIELDS.includes(instancePath)
+  ) {
     return new SlotgateError('invalid_release_id', {
       field: instancePath.slice(1),
       got: JSON.stringify(data).slice(0, 160),

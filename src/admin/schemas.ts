@@ -1,5 +1,6 @@
 // JSON schemas of what the admin API takes and answers. Those of the input are enforced; those of the answers describe
 // the types of switch/types.ts for the OpenAPI document, and a test holds the two together.
+import { RELEASE_ID } from '../config/scalars.ts'
 import { SLOTS } from '../contract.ts'
 import { EVENTS } from '../journal/record.ts'
 
@@ -23,8 +24,7 @@ function object(properties: Properties, { optional = [] as string[], open = fals
   return { type: 'object', properties, required, additionalProperties: open }
 }
 
-export const RELEASE_PATTERN = '^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$'
-const release: Schema = { type: 'string', pattern: RELEASE_PATTERN, examples: ['r42'] }
+const release: Schema = { type: 'string', pattern: RELEASE_ID.source, examples: ['r42'] }
 
 // What callers send.
 export const serviceParams = object({ service: { type: 'string', minLength: 1, maxLength: 255 } })

@@ -1,9 +1,8 @@
 // What must hold before an operation begins.
+import { RELEASE_ID } from '../config/scalars.ts'
 import { SlotgateError } from '../errors.ts'
 import type { Service } from './service.ts'
 import type { CallContext } from './types.ts'
-
-const RELEASE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 
 /** A release id becomes part of a path and of log lines; `..` and slashes must not. */
 export function checkReleaseId(release: string): void {

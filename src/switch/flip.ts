@@ -1,13 +1,104 @@
-// The flip: the one store that moves traffic, and what becomes of the releases that lose their place by it.
+// The flip: what must be ready for it, its line in the journal, and the one store that moves traffic.
 import { otherSlot, type SlotName } from '../contract.ts'
+import { messageOf, SlotgateError } from '../errors.ts'
+import type { Verdict } from '../gate/judge.ts'
+import { urlOf } from '../slots/ask.ts'
+import type { Instance } from '../slots/drivers/driver.ts'
 import type { Occupant } from '../slots/occupants.ts'
+import { GENERATION_CELLS } from '../slots/table.ts'
+import { decisionFacts } from './ask.ts'
 import { leaveBehind, retire } from './leave.ts'
-import { idleSlot, type Service } from './service.ts'
+import type { Progress } from './lock.ts'
+import { idleSlot, recorded, type Service } from './service.ts'
+import type { CallContext } from './types.ts'
+
+const CUT_WITHIN_MS = 1_000
+
+/** What traffic would move to: in the idle slot already, or rehearsed and moving in with the flip. */
+export interface Candidate {
+  occupant: Occupant
+  instance: Instance
+}
+
+/** A flip that has happened. */
+export interface Flipped {
+  generation: number
+  slot: SlotName
+  /** What the journal says was live before; null before the first flip. */
+  previous: { slot: SlotName; release: string } | null
+  /** Who was live before and drains now. */
+  left: Occupant | null
+}
 
 /**
- * Makes the occupant live, in the idle slot, where it already is or moves in now. What follows the store only tidies up.
+ * Step 5 of DESIGN §4: every worker has the address, and the claim counter of the next generation is empty.
+ *
+ * @throws SlotgateError `data_plane_not_ready`
  */
-export function flip(service: Service, occupant: Occupant): { generation: number; slot: SlotName } {
+export async function prepare(service: Service, { release, publicAddresses }: Instance): Promise<void> {
+  const { dataPlane, index, table } = service
+  try {
+    await dataPlane.setBackend(index, idleSlot(service), { release, addresses: publicAddresses })
+    if (!table.canFlip(index)) await freeNextCell(service)
+  } catch (error) {
+    throw new SlotgateError('data_plane_not_ready', { release, detail: messageOf(error) }, { cause: error })
+  }
+  if (table.canFlip(index)) return
+  const detail = 'connections from many switches ago could not be ended'
+  throw new SlotgateError('data_plane_not_ready', { release, detail })
+}
+
+/** The counter of the next generation may still hold claims of the generation that used it last. */
+async function freeNextCell({ table, index, dataPlane, closing }: Service): Promise<void> {
+  const generations = [table.pointer(index).generation + 1 - GENERATION_CELLS]
+  const limit = AbortSignal.any([closing, AbortSignal.timeout(CUT_WITHIN_MS)])
+  for (const kind of ['requests', 'tunnels'] as const) {
+    await dataPlane.cut(index, generations, kind)
+    await dataPlane.whenDrained(index, generations, kind, limit)
+  }
+}
+
+/**
+ * Steps 7 and 8: writes the flip down, and does it. Once the line is on the disk, a restart comes up on the candidate.
+ *
+ * @param facts what the journal says beyond the decision: the operation, and a code where nobody asked for it
+ * @throws SlotgateError `candidate_unhealthy` if it died since it was asked, `journal_write_failed`; nothing was
+ *   switched then
+ */
+export async function commitFlip(
+  service: Service,
+  { occupant, instance }: Candidate,
+  verdict: Verdict,
+  context: CallContext,
+  facts: { operation: string; code?: string },
+  progress: Progress,
+): Promise<Flipped> {
+  const slot = idleSlot(service)
+  if (occupant.instance !== instance) {
+    throw new SlotgateError('candidate_unhealthy', {
+      release: instance.release,
+      slot,
+      detail: occupant.detail ?? 'it ended',
+      internal_url: urlOf(instance.internal),
+    })
+  }
+  progress('writing the journal')
+  const decision = decisionFacts(service, verdict, context)
+  const previous = recorded(service).live
+  await service.journal.append({
+    ...decision,
+    ...facts,
+    event: 'flipped',
+    generation: decision.generation + 1,
+    slot,
+    from: previous,
+  })
+  progress('flipping')
+  return { ...flip(service, occupant), previous }
+}
+
+/** The store, and what becomes of the releases that lose their place by it. Nothing here can fail or wait. */
+function flip(service: Service, occupant: Occupant): Omit<Flipped, 'previous'> {
   const { table, index, occupants, drains } = service
   const slot = idleSlot(service)
   const displaced = occupants.place(slot, occupant)
@@ -20,5 +111,5 @@ export function flip(service: Service, occupant: Occupant): { generation: number
   if (displaced) void retire(service, displaced, slot)
   const left = occupants.get(otherSlot(slot))
   if (left) void leaveBehind(service, left, otherSlot(slot))
-  return { generation, slot }
+  return { generation, slot, left }
 }

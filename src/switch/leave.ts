@@ -17,5 +17,7 @@ export async function leaveBehind(service: Service, occupant: Occupant, slot: Sl
 /** After its slot was given away: nothing can switch back to this process any more, so it ends once it is drained. */
 export async function retire(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
   if (occupant.generations.length > 0) await service.drains.drain(occupant, slot)
+  // When slotgate ends, the front door still lets open requests finish; the process is stopped after that.
+  if (service.closing.aborted) return
   await service.occupants.stop(occupant, 'its slot was given to another release')
 }

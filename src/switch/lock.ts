@@ -4,7 +4,6 @@ import type { Operation, OperationView } from './types.ts'
 
 /** The steps of an operation as the status shows them, in their order (docs/life-of-a-promotion.md). */
 export type Step =
-  | 'stopping a leftover'
   | 'booting'
   | 'checking health'
   | 'asking'

@@ -4,10 +4,11 @@ import { SlotgateError } from '../errors.ts'
 import { urlOf } from '../slots/ask.ts'
 import { checkHealth } from '../slots/health.ts'
 import { runningIn } from './ask.ts'
+import type { Candidate } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, type Service } from './service.ts'
 import { stage } from './stage.ts'
-import { type Candidate, switchOver } from './switch-over.ts'
+import { switchOver } from './switch-over.ts'
 import type { CallContext, SwitchResult } from './types.ts'
 
 /** Steps 3 to 9 of DESIGN §4. @throws SlotgateError `nothing_staged`, `candidate_unhealthy`, and what `switchOver` throws */

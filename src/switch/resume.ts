@@ -4,11 +4,13 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { otherSlot } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import { askable, decide } from './ask.ts'
+import type { Progress } from './lock.ts'
 import { promote } from './promote.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
 import { stage } from './stage.ts'
 
 const FIRST_AGAIN_MS = 1_000
+const LONGEST_WAIT_MS = 30_000
 const SELF = { actor: 'slotgate' }
 
 /**
@@ -40,35 +42,50 @@ export function resume(service: Service): void {
   if (!slot && config.first !== undefined) void promoteFirst(service, config.first)
 }
 
-/** Stages the `first` release and promotes it as soon as the gate allows it, unless somebody promotes before. */
+/**
+ * Stages the `first` release and promotes it as soon as the gate allows it, unless somebody promotes before. A boot that
+ * fails is tried again with back-off, so that an operator finds the lock free.
+ */
 async function promoteFirst(service: Service, release: string): Promise<void> {
   const { lock, log, name, closing, table, index } = service
   let said = ''
+  let waitMs = FIRST_AGAIN_MS
   while (!closing.aborted && table.pointer(index).generation === 0) {
     const request = { service: name, operation: 'first' as const, release, actor: SELF.actor }
-    const problem = lock.current
-      ? null
-      : await lock.run(request, (progress) => tryFirst(service, release, progress)).catch(messageOf)
+    const { problem, failed } = lock.current
+      ? { problem: null, failed: false }
+      : await lock.run(request, (progress) => tryFirst(service, release, progress)).catch(failure)
     if (problem && problem !== said)
       log.warn({ service: name, release }, `${release} is not live yet: ${problem}`)
     said = problem ?? said
-    await pause(FIRST_AGAIN_MS, undefined, { signal: closing }).catch(() => {})
+    waitMs = failed ? Math.min(2 * waitMs, LONGEST_WAIT_MS) : FIRST_AGAIN_MS
+    await pause(waitMs, undefined, { signal: closing }).catch(() => {})
   }
 }
 
-/** @returns null once it is live, else what stands in the way; only a promotion that may pass is begun and journaled */
-async function tryFirst(
-  service: Service,
-  release: string,
-  progress: Parameters<typeof stage>[3],
-): Promise<string | null> {
-  const running = () => service.occupants.get(idleSlot(service))
-  if (running()?.release !== release || !running()?.instance) await stage(service, release, SELF, progress)
-  const instance = running()?.instance
-  if (!instance) return 'it ended'
+/** What stands in the way of the `first` release, null once it is live; and whether trying again costs a boot. */
+interface Attempt {
+  problem: string | null
+  failed: boolean
+}
+
+const failure = (error: unknown): Attempt => ({ problem: messageOf(error), failed: true })
+
+/** Only a promotion that may pass is begun and journaled; a release that somebody staged meanwhile is left alone. */
+async function tryFirst(service: Service, release: string, progress: Progress): Promise<Attempt> {
+  const occupant = () => service.occupants.get(idleSlot(service))
+  const staged = occupant()
+  if (staged?.instance && staged.release !== release) {
+    return { problem: `${staged.release} is staged in its place`, failed: false }
+  }
+  if (!staged?.instance) await stage(service, release, SELF, progress)
+  const instance = occupant()?.instance
+  if (!instance) return failure(`${release} ended`)
   progress('asking')
   const verdict = await decide(service, 'promote', askable(service, instance, 'idle'))
-  if (!verdict.allowed) return verdict.reasons.map(({ sentence }) => sentence).join(' ')
+  if (!verdict.allowed) {
+    return { problem: verdict.reasons.map(({ sentence }) => sentence).join(' '), failed: false }
+  }
   await promote(service, 'promote', SELF, progress)
-  return null
+  return { problem: null, failed: false }
 }

@@ -6,9 +6,10 @@ import { recordedRange } from '../journal/record.ts'
 import { checkHealth } from '../slots/health.ts'
 import { askable, decide, liveAskable, refusal } from './ask.ts'
 import { checkReleaseId } from './conditions.ts'
+import type { Candidate } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
-import { type Candidate, switchOver } from './switch-over.ts'
+import { switchOver } from './switch-over.ts'
 import type { CallContext, SwitchResult } from './types.ts'
 
 /**

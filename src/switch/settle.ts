@@ -1,35 +1,34 @@
 // The moments after a flip: a migration may have run between the last look and the flip. If the new release no longer
 // fits and the former one does, flip back once; if neither fits, stay and raise an alarm. Never flap.
 import { setTimeout as pause } from 'node:timers/promises'
-import type { SlotName } from '../contract.ts'
-import { reason } from '../errors.ts'
-import { type GateOperation, judge, type Verdict } from '../gate/judge.ts'
-import { askable, decisionFacts, liveAskable } from './ask.ts'
-import { flip } from './flip.ts'
-import type { Service } from './service.ts'
+import { type Code, type Facts, reason } from '../errors.ts'
+import { judge, type Verdict } from '../gate/judge.ts'
+import type { Occupant } from '../slots/occupants.ts'
+import { askable, liveAskable } from './ask.ts'
+import { type Candidate, commitFlip, type Flipped, prepare } from './flip.ts'
+import { idleSlot, type Service } from './service.ts'
 
 /** When to look, in milliseconds after the flip. */
 const LOOKS_MS = [0, 1_000, 5_000]
+const SELF = { actor: 'slotgate' }
 
-export async function settle(
-  service: Service,
-  generation: number,
-  verdict: Verdict,
-  former: { slot: SlotName; release: string } | null,
-): Promise<void> {
-  if (service.config.schema === 'off') return
+/**
+ * Looks after a flip, in the background, until the last look, a newer flip, or slotgate's end.
+ *
+ * @param verdict what the flip was decided on
+ */
+export async function settle(service: Service, flipped: Flipped, verdict: Verdict): Promise<void> {
   const before = verdict.target.status?.current_schema_version
-  let waited = 0
-  for (const look of LOOKS_MS) {
-    if (!(await waitFor(look - waited, service.closing))) return
-    waited = look
-    if (service.table.pointer(service.index).generation !== generation) return
-    const after = await currentIfUnfit(service)
+  let waitedMs = 0
+  for (const lookMs of LOOKS_MS) {
+    if (!(await waitFor(lookMs - waitedMs, service.closing))) return
+    waitedMs = lookMs
+    if (!isNewest(service, flipped)) return
+    const after = await unfitVersion(service)
     if (after === null || after === before) continue
-    await cure(service, generation, { before, after }, former).catch((error) =>
+    return cure(service, flipped, before).catch((error) =>
       service.log.error({ service: service.name, err: error }, 'could not flip back'),
     )
-    return
   }
 }
 
@@ -39,8 +38,11 @@ const waitFor = (ms: number, signal: AbortSignal): Promise<boolean> =>
     () => false,
   )
 
-/** @returns the schema version that the live release reads and does not fit, or null while it fits or cannot be asked */
-async function currentIfUnfit(service: Service): Promise<number | null> {
+const isNewest = ({ table, index }: Service, { generation }: Flipped): boolean =>
+  table.pointer(index).generation === generation
+
+/** @returns the schema version that the live release reads and does not fit; null while it fits or cannot be asked */
+async function unfitVersion(service: Service): Promise<number | null> {
   const live = liveAskable(service)
   if (!live || service.config.schema === 'off') return null
   const reading = await live.read(service.config.schema.withinMs)
@@ -49,63 +51,59 @@ async function currentIfUnfit(service: Service): Promise<number | null> {
   return allowed ? null : reading.status.current_schema_version
 }
 
-/** Flips back through the gate, or raises the alarm when nothing fits. */
-async function cure(
-  service: Service,
-  generation: number,
-  versions: { before: number | undefined; after: number },
-  former: { slot: SlotName; release: string } | null,
-): Promise<void> {
-  const { lock, name, table, index, log } = service
-  const release = liveAskable(service)?.release ?? '?'
-  const facts = { service: name, ...versions, release, previous_release: former?.release ?? 'nothing' }
-  const request = {
-    service: name,
-    operation: 'rollback' as const,
-    release: former?.release ?? null,
-    actor: 'slotgate',
-  }
-  // A switch that somebody began meanwhile decides anew on the schema as it is; this one then has no say any more.
-  if (lock.current) return
+/** Takes the lock, looks once more, and flips back through the gate; or raises the alarm when nothing fits. */
+async function cure(service: Service, flipped: Flipped, before: number | undefined): Promise<void> {
+  const { lock, name } = service
+  // What is under way may be a check or a stage, after which this is as true as before; a switch makes it void.
+  while (lock.current) await lock.ended
+  const request = { service: name, operation: 'rollback' as const, release: null, ...SELF }
   await lock.run(request, async (progress) => {
-    if (table.pointer(index).generation !== generation) return
+    if (!isNewest(service, flipped)) return
     progress('asking')
-    const target = former && (await formerIfItFits(service, former.slot, 'rollback'))
-    if (!former || !target) return raise('no_release_fits')
-    progress('writing the journal')
-    await service.journal.append({
-      ...decisionFacts(service, target.verdict, { actor: 'slotgate' }),
-      event: 'flipped',
-      operation: 'rollback',
-      code: 'schema_changed_during_switch',
-      generation: generation + 1,
-      slot: former.slot,
-      from: { slot: table.pointer(index).slot, release },
-    })
-    progress('flipping')
-    flip(service, target.occupant)
-    await raise('schema_changed_during_switch')
+    const after = await unfitVersion(service)
+    if (after === null) return
+    const release = liveAskable(service)?.release ?? '?'
+    const facts = {
+      service: name,
+      before,
+      after,
+      release,
+      previous_release: flipped.left?.release ?? 'nothing',
+    }
+    const way = await wayBack(service, flipped.left)
+    if (!way) return raise(service, 'no_release_fits', facts)
+    await prepare(service, way.candidate.instance)
+    const code = 'schema_changed_during_switch'
+    await commitFlip(service, way.candidate, way.verdict, SELF, { operation: 'rollback', code }, progress)
+    await raise(service, code, facts)
   })
-
-  async function raise(code: 'no_release_fits' | 'schema_changed_during_switch'): Promise<void> {
-    const alarm = reason(code, facts)
-    log.error({ ...facts, code }, alarm.sentence)
-    await service.journal.append({ ...alarm, event: 'alarm', service: name, release, actor: 'slotgate' })
-  }
 }
 
-/** The former release, if its process still runs and it says that it works with the schema as it is now. */
-async function formerIfItFits(service: Service, slot: SlotName, operation: GateOperation) {
-  const occupant = service.occupants.get(slot)
-  if (!occupant?.instance || service.config.schema === 'off') return null
-  const target = askable(service, occupant.instance, 'idle')
+/** The release that was left, if its very process still is in the idle slot and says that it fits the schema now. */
+async function wayBack(
+  service: Service,
+  left: Occupant | null,
+): Promise<{ candidate: Candidate; verdict: Verdict } | null> {
+  const { schema } = service.config
+  const isThere = left !== null && service.occupants.get(idleSlot(service)) === left
+  if (!isThere || !left.instance || schema === 'off') return null
+  const candidate = { occupant: left, instance: left.instance }
+  const target = askable(service, candidate.instance, 'idle')
   const live = liveAskable(service)
-  const withinMs = service.config.schema.withinMs
-  const [reading, liveReading] = await Promise.all([target.read(withinMs), live?.read(withinMs)])
+  const [reading, liveReading] = await Promise.all([
+    target.read(schema.withinMs),
+    live?.read(schema.withinMs),
+  ])
   const verdict = judge(
-    operation,
+    'rollback',
     { ...target, reading },
     live && liveReading ? { ...live, reading: liveReading } : null,
   )
-  return verdict.allowed ? { occupant, verdict } : null
+  return verdict.allowed ? { candidate, verdict } : null
+}
+
+async function raise({ log, journal, name }: Service, code: Code, facts: Facts): Promise<void> {
+  const alarm = reason(code, facts)
+  log.error({ ...facts, code }, alarm.sentence)
+  await journal.append({ ...alarm, event: 'alarm', service: name, ...SELF })
 }

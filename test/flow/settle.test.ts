@@ -30,3 +30,34 @@ t.test('if neither release fits after the flip, traffic stays and an alarm is ra
   t.match(await world.get(), { release: 'r43' })
   t.equal((await world.status()).generation, 2)
 })
+
+t.test('a release that was only staged is never flipped to, whoever sits in the former slot', async (t) => {
+  const world = await withLive(t)
+  await world.addRelease('r43', { min: 42, max: 42 })
+  await world.addRelease('r99', { min: 42, max: 50 })
+  await world.deploy('r43')
+  t.match(await world.stage('r99'), { status: 200 })
+  await world.migrate(43)
+  await world.until(
+    async () =>
+      (await world.history()).some(({ event, code }) => event === 'alarm' && code === 'no_release_fits'),
+    'the alarm is raised',
+  )
+  t.match(await world.status(), { generation: 2, live: { release: 'r43' } })
+})
+
+t.test('an operation that is under way delays the way back, and does not prevent it', async (t) => {
+  const world = await withLive(t)
+  await world.addRelease('r43', { min: 42, max: 42 })
+  await world.addRelease('slow', { min: 42, max: 50, unhealthy: true })
+  await world.deploy('r43')
+  const staging = world.stage('slow')
+  await world.until(
+    async () => (await world.status()).operation?.operation === 'stage',
+    'a stage is under way',
+  )
+  await world.migrate(43)
+  await world.until(async () => (await world.get()).release === 'r42', 'traffic is back')
+  t.match(await staging, { status: 424 })
+  t.match(await world.status(), { generation: 3 })
+})

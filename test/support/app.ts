@@ -60,6 +60,10 @@ const PUBLIC: Record<string, (req: IncomingMessage, res: ServerResponse) => void
     const timer = setInterval(() => res.write(`data: ${SLOTGATE_RELEASE} ${count++}\n\n`), 20)
     req.on('close', () => clearInterval(timer))
   },
+  '/late-sse': (req, res) => {
+    const ms = Number(new URL(req.url ?? '', 'http://x').searchParams.get('ms') ?? 100)
+    setTimeout(() => PUBLIC['/sse']?.(req, res), ms)
+  },
   '/die': () => process.kill(process.pid, 'SIGKILL'),
 }
 
