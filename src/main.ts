@@ -53,62 +53,64 @@ interface Current {
 export async function start(config: Config, log: Logger = createLogger()): Promise<Slotgate> {
   const undo: (() => Promise<unknown>)[] = []
   try {
-    undo.push(await ownStateDir(config.stateDir))
-    const journal = await Journal.open(join(config.stateDir, 'journal.jsonl'))
-    undo.push(() => journal.close())
-    if (journal.tornBytes > 0)
-      log.warn({ bytes: journal.tornBytes }, 'dropped a torn last line of the journal')
-    const layout = { services: config.services.length, workers: WORKERS }
-    const table = openTable(createBuffer(layout), layout)
-    const relay = createRelay({
-      listen: config.listen,
-      relay: config.relay,
-      services: config.services,
-      table,
-      log,
-    })
-    const closing = new AbortController()
-    const current = { config }
-    const services = new Map(
-      config.services.map(({ name }, index) => [
-        name,
-        createService({ index, name, current, table, relay, journal, log, closing: closing.signal }),
-      ]),
-    )
-    const all = [...services.values()]
-    undo.push(() => Promise.all(all.map(({ occupants }) => occupants.close())))
-    await Promise.all(all.map(restore))
-    const frontDoor = await relay.listen()
-    undo.push(() => relay.close(0))
-    await stopLeftovers(journal, config.stateDir, log)
-    const control = createControl(services)
-    const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })
-    const adminAddress = await admin.listen()
-    undo.push(() => admin.close())
-    await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
-    for (const service of all) resume(service)
-    return {
-      frontDoor,
-      admin: adminAddress,
-      control,
-      reload: (next) => reload(current, next, admin),
-      async close() {
-        log.info('stopping: no new connections, open ones may finish')
-        const operationsEnded = Promise.all(all.map(({ lock }) => lock.close()))
-        closing.abort()
-        await relay.close(Math.max(...current.config.services.map(({ drain }) => drain.withinMs)))
-        await operationsEnded
-        await Promise.all(all.map(({ occupants }) => occupants.close()))
-        await stopStragglers(config.stateDir)
-        await admin.close()
-        await journal.append({ event: 'slotgate_stopped', actor: 'slotgate' }).catch(() => {})
-        await journal.close()
-        await undo[0]?.()
-      },
-    }
+    return await bringUp(config, log, undo)
   } catch (error) {
     for (const step of undo.reverse()) await step().catch(() => {})
     throw error
+  }
+}
+
+/** @param undo takes what has to be undone, in reverse order, if a later step fails */
+async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown>)[]): Promise<Slotgate> {
+  const { stateDir } = config
+  const giveUpFolder = await ownStateDir(stateDir)
+  undo.push(giveUpFolder)
+  const journal = await Journal.open(join(stateDir, 'journal.jsonl'))
+  undo.push(() => journal.close())
+  if (journal.tornBytes > 0) log.warn({ bytes: journal.tornBytes }, 'dropped a torn last line of the journal')
+  const layout = { services: config.services.length, workers: WORKERS }
+  const table = openTable(createBuffer(layout), layout)
+  const relay = createRelay({
+    listen: config.listen,
+    relay: config.relay,
+    services: config.services,
+    table,
+    log,
+  })
+  const closing = new AbortController()
+  const current = { config }
+  const parts = { current, table, relay, journal, log, closing: closing.signal }
+  const services = config.services.map(({ name }, index) => createService({ index, name, ...parts }))
+  undo.push(() => Promise.all(services.map(({ occupants }) => occupants.close())))
+  undo.push(async () => closing.abort())
+  await Promise.all(services.map(restore))
+  const frontDoor = await relay.listen()
+  undo.push(() => relay.close(0))
+  await stopLeftovers(journal, stateDir, log)
+  await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
+  for (const service of services) resume(service)
+  const control = createControl(services, journal)
+  const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })
+  // Last, because it may wait for the next second before it takes signed calls; the front door need not.
+  const adminAddress = await admin.listen()
+  return {
+    frontDoor,
+    admin: adminAddress,
+    control,
+    reload: (next) => reload(current, next, admin),
+    async close() {
+      log.info('stopping: no new connections, open ones may finish')
+      const operationsEnded = Promise.all(services.map(({ lock }) => lock.close()))
+      closing.abort()
+      await relay.close(Math.max(...current.config.services.map(({ drain }) => drain.withinMs)))
+      await operationsEnded
+      await Promise.all(services.map(({ occupants }) => occupants.close()))
+      await stopStragglers(stateDir)
+      await admin.close()
+      await journal.append({ event: 'slotgate_stopped', actor: 'slotgate' }).catch(() => {})
+      await journal.close()
+      await giveUpFolder()
+    },
   }
 }
 

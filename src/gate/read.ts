@@ -1,10 +1,8 @@
 // One read of a release's status: asked once, parsed strictly, every way it can be unusable told apart.
 import { type ParsedStatus, parseStatus } from '../contract.ts'
 import { type Code, type Facts, messageOf } from '../errors.ts'
-import { AskError, type AskFailure, ask, type Question, urlOf } from '../slots/ask.ts'
+import { ANSWER_LIMIT_BYTES, AskError, type AskFailure, ask, type Question, urlOf } from '../slots/ask.ts'
 import type { Reading } from './judge.ts'
-
-export const STATUS_LIMIT_BYTES = 64 * 1024
 
 const FAILURES: Record<AskFailure, Code> = {
   unreachable: 'schema_status_unreachable',
@@ -17,12 +15,12 @@ const FAILURES: Record<AskFailure, Code> = {
  *
  * @returns the status, or the code of DESIGN §3 row 1 with the facts of its sentence; it never throws
  */
-export async function readStatus(question: Omit<Question, 'limitBytes'>): Promise<Reading> {
+export async function readStatus(question: Question): Promise<Reading> {
   const facts: Facts = {
     url: urlOf(question.address) + question.path,
     internal_url: urlOf(question.address),
     within_ms: Math.round(question.withinMs),
-    limit_bytes: STATUS_LIMIT_BYTES,
+    limit_bytes: ANSWER_LIMIT_BYTES,
   }
   const refuse = (code: Code, more: Facts = {}): Reading => ({
     ok: false,
@@ -30,7 +28,7 @@ export async function readStatus(question: Omit<Question, 'limitBytes'>): Promis
     facts: { ...facts, ...more },
   })
   try {
-    const { status, body } = await ask({ ...question, limitBytes: STATUS_LIMIT_BYTES })
+    const { status, body } = await ask(question)
     const refused = refuseAnswer(status)
     if (refused) return refuse(refused, { status_code: status })
     const text = decode(body)

@@ -4,7 +4,8 @@ import type { Address } from '../config/types.ts'
 import { ROLE_HEADER, type Role } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 
-const DEFAULT_LIMIT_BYTES = 64 * 1024
+/** A status is a few hundred bytes; nothing an app is asked needs more than this. */
+export const ANSWER_LIMIT_BYTES = 64 * 1024
 const HEAD_LIMIT_BYTES = 16 * 1024
 
 const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host)
@@ -28,7 +29,6 @@ export interface Question {
   role: Role
   /** For the whole exchange, connecting included, in milliseconds. A body that drips ends here too. */
   withinMs: number
-  limitBytes?: number
 }
 
 /** How asking failed, in the few kinds that matter. */
@@ -64,7 +64,7 @@ export async function ask(question: Question): Promise<Answer> {
       headers: { accept: 'application/json', [ROLE_HEADER]: role },
       signal: AbortSignal.timeout(withinMs),
     })
-    return { status: response.statusCode, body: await readBody(response, question) }
+    return { status: response.statusCode, body: await readBody(response) }
   } catch (error) {
     throw toAskError(error, withinMs)
   } finally {
@@ -73,15 +73,13 @@ export async function ask(question: Question): Promise<Answer> {
   }
 }
 
-async function readBody(
-  response: Dispatcher.ResponseData,
-  { limitBytes = DEFAULT_LIMIT_BYTES }: Question,
-): Promise<Buffer> {
+async function readBody(response: Dispatcher.ResponseData): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   for await (const chunk of response.body) {
     size += chunk.length
-    if (size > limitBytes) throw new AskError('too_large', `the answer is larger than ${limitBytes} bytes`)
+    if (size > ANSWER_LIMIT_BYTES)
+      throw new AskError('too_large', `the answer is larger than ${ANSWER_LIMIT_BYTES} bytes`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)

@@ -22,14 +22,16 @@ export async function checkHealth(
 }
 
 /** @returns null when something accepts connections there, else why not */
-export function checkAccepts(address: Address): Promise<string | null> {
+function checkAccepts(address: Address, withinMs: number): Promise<string | null> {
   const socket = address.kind === 'unix' ? connect(address.path) : connect(address.port, address.host)
   return new Promise((resolve) => {
-    socket.once('connect', () => {
+    const answer = (problem: string | null) => {
       socket.destroy()
-      resolve(null)
-    })
-    socket.once('error', (error) => resolve(messageOf(error)))
+      resolve(problem)
+    }
+    socket.once('connect', () => answer(null))
+    socket.once('error', (error) => answer(messageOf(error)))
+    socket.setTimeout(withinMs, () => answer(`no answer within ${withinMs} ms`))
   })
 }
 
@@ -48,13 +50,13 @@ export async function waitHealthy(
   const until = performance.now() + health.withinMs
   for (;;) {
     const problem = await checkHealth(internal, health, role)
-    const unready = problem ?? (await publicProblem(publicAddress))
+    const unready = problem ?? (await publicProblem(publicAddress, health))
     if (unready === null || signal.aborted || performance.now() >= until) return unready
     await pause(health.intervalMs)
   }
 }
 
-async function publicProblem(address: Address): Promise<string | null> {
-  const problem = await checkAccepts(address)
+async function publicProblem(address: Address, { timeoutMs }: HealthConfig): Promise<string | null> {
+  const problem = await checkAccepts(address, timeoutMs)
   return problem && `it is healthy, but its public port accepts no connections (${problem})`
 }

@@ -82,7 +82,7 @@ export class Occupants {
 
   /** Starts looking at the health of what runs. */
   watch(): void {
-    this.#healthTimer = setInterval(() => void this.#lookAtHealth(), HEALTH_EVERY_MS)
+    this.#healthTimer = setTimeout(() => void this.#lookAtHealth(), HEALTH_EVERY_MS)
     this.#healthTimer.unref()
   }
 
@@ -166,7 +166,7 @@ export class Occupants {
   /** Ends everything that runs, at once; nothing is restarted any more. */
   async close(): Promise<void> {
     this.#closed = true
-    if (this.#healthTimer) clearInterval(this.#healthTimer)
+    if (this.#healthTimer) clearTimeout(this.#healthTimer)
     const all = [...SLOTS.map((slot) => this.#slots[slot]), ...this.#leaving].filter((one) => one !== null)
     for (const occupant of all) occupant.leaving.abort()
     await Promise.all(all.map((occupant) => this.stop(occupant, 'slotgate stopped')))
@@ -263,6 +263,8 @@ export class Occupants {
 
   async #lookAtHealth(): Promise<void> {
     await Promise.all(SLOTS.map((slot) => this.#lookAt(slot)))
+    // The next look only after this one, or a slow answer would overwrite a newer one.
+    if (!this.#closed) this.watch()
   }
 
   async #lookAt(slot: SlotName): Promise<void> {

@@ -2,7 +2,7 @@
 import type { Readable } from 'node:stream'
 import { StringDecoder } from 'node:string_decoder'
 
-export const KEPT_LINES = 200
+const KEPT_LINES = 200
 /** A line that never ends must not fill the memory; it is cut into pieces of this many characters. */
 const LONGEST_LINE = 8 * 1024
 
@@ -26,9 +26,9 @@ export class Output {
       const pieces = (rest + decoder.write(chunk)).split('\n')
       rest = pieces.pop() ?? ''
       for (const line of pieces) this.#add(line, stream)
-      if (rest.length > LONGEST_LINE) {
-        this.#add(rest, stream)
-        rest = ''
+      while (rest.length > LONGEST_LINE) {
+        this.#add(rest.slice(0, LONGEST_LINE), stream)
+        rest = rest.slice(LONGEST_LINE)
       }
     })
     readable.on('end', () => {
@@ -40,7 +40,7 @@ export class Output {
   }
 
   #add(line: string, stream: 'stdout' | 'stderr'): void {
-    const text = line.replace(/\r$/, '').slice(0, LONGEST_LINE)
+    const text = line.replace(/\r$/, '')
     this.#lines.push(text)
     if (this.#lines.length > KEPT_LINES) this.#lines.shift()
     this.#onLine(text, stream)

@@ -75,7 +75,7 @@ async function readBootId(pid: number, stateDir: string): Promise<Leftover | nul
 }
 
 /** Waits until none of these processes is left, or the time is over; says whether they are gone. */
-export async function waitGone(pids: readonly number[], withinMs: number): Promise<boolean> {
+async function waitGone(pids: readonly number[], withinMs: number): Promise<boolean> {
   const until = performance.now() + withinMs
   for (;;) {
     const alive = await Promise.all(pids.map(startTimeOf))

@@ -1,5 +1,6 @@
 // The operations as the admin door calls them: each takes the service's lock, checks the caller's condition, acts.
 import { SlotgateError } from '../errors.ts'
+import type { Journal } from '../journal/file.ts'
 import type { JournalRecord } from '../journal/record.ts'
 import { askable, decide, rangesOf, runningIn } from './ask.ts'
 import { checkGeneration, checkReleaseId } from './conditions.ts'
@@ -11,11 +12,11 @@ import { stage } from './stage.ts'
 import { statusOf } from './status.ts'
 import type { CallContext, CheckResult, Control, HistoryQuery, Operation, SwitchResult } from './types.ts'
 
-export function createControl(services: ReadonlyMap<string, Service>): Control {
+export function createControl(services: readonly Service[], journal: Journal): Control {
   function find(name: string): Service {
-    const service = services.get(name)
+    const service = services.find((one) => one.name === name)
     if (service) return service
-    throw new SlotgateError('unknown_service', { service: name, known: [...services.keys()] })
+    throw new SlotgateError('unknown_service', { service: name, known: services.map((one) => one.name) })
   }
 
   /** Steps 1 and 2 of DESIGN §4, the same for every operation. */
@@ -35,7 +36,7 @@ export function createControl(services: ReadonlyMap<string, Service>): Control {
 
   return {
     async statuses() {
-      const all = await Promise.all([...services.values()].map(statusOf))
+      const all = await Promise.all(services.map(statusOf))
       return Object.fromEntries(all.map((status) => [status.service, status]))
     },
     async status(name) {
@@ -75,7 +76,7 @@ export function createControl(services: ReadonlyMap<string, Service>): Control {
         deploy(service, release, context, progress),
       )
     },
-    history: (query) => historyOf(services, query),
+    history: (query) => historyOf(journal, query),
   }
 }
 
@@ -137,9 +138,7 @@ async function remember(
 }
 
 /** Newest first. */
-function historyOf(services: ReadonlyMap<string, Service>, query: HistoryQuery): JournalRecord[] {
-  const [first] = services.values()
-  const records = first?.journal.records ?? []
+function historyOf({ records }: Journal, query: HistoryQuery): JournalRecord[] {
   const { service, limit, before = Number.POSITIVE_INFINITY } = query
   return records
     .filter((record) => record.seq < before && (service === undefined || record.service === service))

@@ -6,8 +6,9 @@ import { createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Address, HealthConfig, ProcessReleases } from '../../config/types.ts'
 import { ENV } from '../../contract.ts'
-import { messageOf, SlotgateError } from '../../errors.ts'
+import { type Facts, messageOf, SlotgateError } from '../../errors.ts'
 import type { Journal } from '../../journal/file.ts'
+import type { EventName } from '../../journal/record.ts'
 import type { Logger } from '../../log.ts'
 import { listeningPortsOf } from '../../ports.ts'
 import { waitHealthy } from '../health.ts'
@@ -58,33 +59,39 @@ export function createProcessDriver(options: ProcessDriverOptions): Driver {
 
 /** One boot, top to bottom; whatever fails leaves nothing running. */
 async function boot(options: ProcessDriverOptions, request: BootRequest): Promise<Instance> {
-  const { journal, service } = options
-  const { release, slot, rehearsal } = request
+  const { release } = request
   const cwd = await findFolder(options, release)
   await setUpOnce(options, request, cwd)
   const bootId = randomUUID()
   const [port, internalPort] = await freePorts()
-  const env = bootEnvironment(options, request, { bootId, port, internalPort })
-  const running = await start(options, request, cwd, env)
-  const event = { service, actor: 'slotgate', slot, release, boot_id: bootId, rehearsal }
+  const facts = { bootId, port, internalPort }
+  const running = await start(options, request, cwd, bootEnvironment(options, request, facts))
+  const { pid } = running
   try {
-    await journal.append({
-      ...event,
-      event: 'booting',
-      pid: running.pid,
-      start_time: await startTimeOf(running.pid),
-      port,
-      internal_port: internalPort,
-    })
-    const instance = toInstance(request, running, { bootId, port, internalPort })
+    const start_time = await startTimeOf(pid)
+    await note(options, request, bootId, 'booting', { pid, start_time, port, internal_port: internalPort })
+    const instance = toInstance(request, running, facts)
     await becomeHealthy(options.settings(), request, running, instance)
-    await journal.append({ ...event, event: 'booted', pid: running.pid })
+    await note(options, request, bootId, 'booted', { pid })
     return instance
   } catch (error) {
     await end(running, options.settings().stopWithinMs)
-    await journal.append({ ...event, event: 'boot_failed', detail: messageOf(error) }).catch(() => {})
+    await note(options, request, bootId, 'boot_failed', { detail: messageOf(error) })
     throw error
   }
+}
+
+/** A disk that is full must not keep a dead release from being started again; a switch needs the journal anyway. */
+async function note(
+  { service, journal, log }: ProcessDriverOptions,
+  { release, slot, rehearsal }: BootRequest,
+  bootId: string,
+  event: EventName,
+  facts: Facts,
+): Promise<void> {
+  await journal
+    .append({ ...facts, event, service, actor: 'slotgate', slot, release, boot_id: bootId, rehearsal })
+    .catch((error) => log.error({ service, release, err: error }, 'the journal could not be written'))
 }
 
 const withRelease = (text: string, release: string): string => text.replaceAll('{release}', release)
@@ -116,6 +123,7 @@ async function setUpOnce(options: ProcessDriverOptions, request: BootRequest, cw
   request.signal.removeEventListener('abort', stopIt)
   // What it left behind in its group ends with it, and its id may soon be another's.
   await end(running, 0)
+  await within(running.closed, LAST_LINES_WITHIN_MS)
   if (ended !== 'exit code 0') {
     throw new SlotgateError('setup_failed', {
       release,
@@ -191,8 +199,8 @@ async function start(
   const [file = '', ...args] = command.map((part) => withRelease(part, release))
   const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
   const output = new Output((line, stream) => log.info({ service, slot, release, stream }, line))
-  output.follow(child.stdout, 'stdout')
-  output.follow(child.stderr, 'stderr')
+  if (child.stdout) output.follow(child.stdout, 'stdout')
+  if (child.stderr) output.follow(child.stderr, 'stderr')
   let ended: string | null = null
   // 'exit' and not 'close': a grandchild may hold the pipes open, and a dead release must be noticed at once.
   const exited = new Promise<string>((resolve) => {

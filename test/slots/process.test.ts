@@ -1,0 +1,131 @@
+// Booting a process by itself: what it is given, what is kept of its output, and what a boot does not depend on.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Journal } from '../../src/journal/file.ts'
+import { createLogger } from '../../src/log.ts'
+import type { Driver } from '../../src/slots/drivers/driver.ts'
+import { createProcessDriver } from '../../src/slots/drivers/process.ts'
+import { isRunning } from '../support/world.ts'
+
+const SERVES = `
+  const { createServer } = require('node:http')
+  createServer((_, res) => res.end()).listen(process.env.PORT, process.env.HOST)
+  createServer((_, res) => res.end(JSON.stringify(process.env))).listen(process.env.INTERNAL_PORT, process.env.HOST)
+`
+
+async function createDriver(
+  t: Test,
+  script: string,
+): Promise<{ driver: Driver; journal: Journal; lines: string[] }> {
+  const folder = await mkdtemp(join(tmpdir(), 'slotgate-process-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const journal = await Journal.open(join(folder, 'journal.jsonl'))
+  const lines: string[] = []
+  const driver = createProcessDriver({
+    service: 'invoices',
+    releases: {
+      driver: 'process',
+      command: [process.execPath, '-e', script],
+      cwd: folder,
+      env: { COLOUR: '{release}' },
+    },
+    settings: () => ({
+      health: { path: '/', intervalMs: 20, timeoutMs: 1_000, withinMs: 5_000 },
+      stopWithinMs: 500,
+    }),
+    stateDir: folder,
+    journal,
+    log: createLogger('info', { write: (line) => void lines.push(line) }),
+  })
+  return { driver, journal, lines }
+}
+
+const request = {
+  release: 'r1',
+  slot: 'blue',
+  rehearsal: false,
+  signal: new AbortController().signal,
+} as const
+
+t.test(
+  'a process gets what the contract names, its own variables, and nothing that is slotgate’s',
+  async (t) => {
+    process.env.SLOTGATE_KEY = 'secret.key'
+    t.teardown(() => delete process.env.SLOTGATE_KEY)
+    const { driver } = await createDriver(t, SERVES)
+    const instance = await driver.boot({ ...request, rehearsal: true })
+    t.teardown(() => instance.stop(500))
+    const { internal } = instance
+    const response = await fetch(`http://127.0.0.1:${internal.kind === 'tcp' ? internal.port : 0}/`)
+    const env = (await response.json()) as Record<string, string>
+    t.match(env, {
+      COLOUR: 'r1',
+      HOST: '127.0.0.1',
+      PORT: /^\d+$/,
+      SLOTGATE: '1',
+      SLOTGATE_SERVICE: 'invoices',
+      SLOTGATE_SLOT: 'blue',
+      SLOTGATE_RELEASE: 'r1',
+      SLOTGATE_BOOT_ID: instance.bootId,
+      SLOTGATE_REHEARSAL: '1',
+      INTERNAL_PORT: String(internal.kind === 'tcp' ? internal.port : 0),
+    })
+    t.equal(env.SLOTGATE_KEY, undefined)
+  },
+)
+
+t.test('a journal that cannot be written keeps no release from being booted', async (t) => {
+  const { driver, journal } = await createDriver(t, SERVES)
+  await journal.close()
+  const instance = await driver.boot(request)
+  t.equal(await isRunning(instance.pid ?? 0), true)
+  await instance.stop(500)
+  t.equal(await isRunning(instance.pid ?? 0), false)
+})
+
+t.test('stopping reaches what the process started, and what ignores SIGTERM', async (t) => {
+  const { driver } = await createDriver(
+    t,
+    `${SERVES}
+    process.on('SIGTERM', () => {})
+    const child = require('node:child_process').spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
+    console.log('child', child.pid)`,
+  )
+  const instance = await driver.boot(request)
+  const child = Number(/child (\d+)/.exec(instance.output().join('\n'))?.[1])
+  t.equal(await isRunning(child), true)
+  await instance.stop(200)
+  t.equal(await isRunning(instance.pid ?? 0), false)
+  t.equal(await isRunning(child), false)
+})
+
+t.test('a line without end is kept in pieces, and of many lines the last 200', async (t) => {
+  const { driver, lines } = await createDriver(
+    t,
+    `process.stdout.write('x'.repeat(100_000) + '\\n' + Array.from({ length: 300 }, (_, n) => 'line ' + n + '\\n').join('') + Buffer.from([0xff, 0x0a]).toString('latin1'), () => process.exit(4))`,
+  )
+  const error = await driver.boot(request).catch((thrown) => thrown)
+  t.match(error, { code: 'target_boot_failed', facts: { detail: /exit code 4/ } })
+  t.equal(error.facts.output.length, 200)
+  t.equal(error.facts.output.at(-2), 'line 299')
+  t.ok(lines.every((line) => line.length < 80_000))
+  const kept = lines.map((line) => JSON.parse(line).msg).filter((text) => /^x+$/.test(text))
+  t.equal(kept.join('').length, 100_000, 'nothing of it is lost')
+})
+
+t.test('a boot that is not wanted any more ends, and its process with it', async (t) => {
+  const { driver, journal } = await createDriver(t, 'setInterval(() => {}, 1000)')
+  const unwanted = new AbortController()
+  const booting = driver.boot({ ...request, signal: unwanted.signal })
+  const isBooting = async () => {
+    while (!journal.records.some(({ event }) => event === 'booting')) await new Promise(setImmediate)
+  }
+  await isBooting()
+  unwanted.abort()
+  await t.rejects(booting, { code: 'target_boot_failed', facts: { detail: 'it is not wanted any more' } })
+  const pid = journal.records.find(({ event }) => event === 'booting')?.pid
+  t.equal(await isRunning(Number(pid)), false)
+  t.same(journal.state.open, {})
+})
