@@ -112,7 +112,8 @@ t.test('what the config names is what the services are', async (t) => {
 t.test('the releases that run by default are there', async (t) => {
   const releases = [...read('docker-compose.yml').matchAll(/releases\/\$\{\w+:-(\w+)\}/g)].map(([, id]) => id)
   t.equal(releases.length, 2)
-  for (const id of releases) t.ok(existsSync(join(root, 'example', 'releases', id ?? '', 'app.ts')), `release ${id}`)
+  for (const id of releases)
+    t.ok(existsSync(join(root, 'example', 'releases', id ?? '', 'app.ts')), `release ${id}`)
 })
 
 t.test('slotgate is given more time to end than its requests are', async (t) => {
