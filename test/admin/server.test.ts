@@ -428,7 +428,7 @@ t.test('a port in use is named, with the process that holds it', async (t) => {
   t.teardown(() => admin.close())
   await t.rejects(admin.listen(), {
     code: 'port_in_use',
-    message: `Port ${port} on 127.0.0.1 is already in use (admin.listen).`,
+    message: `Port ${port} on 127.0.0.1 is already in use (admin.listen, the admin API).`,
     facts: { who: process.platform === 'linux' ? new RegExp(`Process ${process.pid} `) : /lsof/ },
   })
 })

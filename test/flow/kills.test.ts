@@ -2,9 +2,8 @@
 // one before or after, after if the caller had been told so; the journal is whole; nothing that was booted is left over.
 import { randomInt } from 'node:crypto'
 import { watch } from 'node:fs'
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -22,11 +21,6 @@ const QUICK_APP = fileURLToPath(new URL('../support/quick-app.ts', import.meta.u
 const seed = Number(process.env.KILLS_SEED ?? randomInt(2 ** 31))
 // A run is repeated, as far as its machine allows, by KILLS_SEED=… in the environment.
 t.comment(`KILLS_SEED=${seed}`)
-
-/** Starting is most of the work; what a first start compiled serves the others. */
-const cache = await mkdtemp(join(tmpdir(), 'slotgate-kills-'))
-process.env.NODE_COMPILE_CACHE = cache
-t.teardown(() => rm(cache, { recursive: true, force: true }))
 
 /** Numbers from 0 to 1 that a seed decides (mulberry32). */
 function createRandom(from: number): () => number {
@@ -271,13 +265,6 @@ async function processLane(t: Test, lane: number, tally: Tally): Promise<[Lane, 
     served,
   ]
 }
-
-t.test('what a start compiles is kept for the next ones', async (t) => {
-  const world = await World.create(t)
-  const served = await world.spawn(t)
-  served.kill('SIGTERM')
-  t.equal(await served.exited, 0)
-})
 
 t.test(
   `${LANES.slots * KILLS.slots} kills during switches of slots that something else runs, and ${LANES.process * KILLS.process} of releases that slotgate boots`,
