@@ -51,17 +51,17 @@ async function unfitVersion(service: Service): Promise<number | null> {
   return allowed ? null : reading.status.current_schema_version
 }
 
-/** Takes the lock, looks once more, and flips back through the gate; or raises the alarm when nothing fits. */
+/** Flips back through the gate, or raises the alarm when nothing fits. */
 async function cure(service: Service, flipped: Flipped, before: number | undefined): Promise<void> {
   const { lock, name } = service
-  // What is under way may be a check or a stage, after which this is as true as before; a switch makes it void.
-  while (lock.current) await lock.ended
-  const request = { service: name, operation: 'rollback' as const, release: null, ...SELF }
-  await lock.run(request, async (progress) => {
+  for (;;) {
+    // What is under way may be a check or a stage, after which this is as true as before; a switch makes it void.
+    while (lock.current) await lock.ended
     if (!isNewest(service, flipped)) return
-    progress('asking')
+    // Looked at without the lock, so that an operator who has the cure at hand is not told to wait for this.
     const after = await unfitVersion(service)
     if (after === null) return
+    const way = await wayBack(service, flipped.left)
     const release = liveAskable(service)?.release ?? '?'
     const facts = {
       service: name,
@@ -70,20 +70,36 @@ async function cure(service: Service, flipped: Flipped, before: number | undefin
       release,
       previous_release: flipped.left?.release ?? 'nothing',
     }
-    const way = await wayBack(service, flipped.left)
-    if (!way) return raise(service, 'no_release_fits', facts)
-    await prepare(service, way.candidate.instance)
-    const code = 'schema_changed_during_switch'
-    await commitFlip(service, way.candidate, way.verdict, SELF, { operation: 'rollback', code }, progress)
-    await raise(service, code, facts)
+    // Somebody may have acted during these looks: then look again.
+    if (lock.current || !isNewest(service, flipped)) continue
+    return way ? flipBack(service, way, facts) : raise(service, 'no_release_fits', facts)
+  }
+}
+
+async function flipBack(service: Service, { candidate, verdict }: WayBack, facts: Facts): Promise<void> {
+  const { lock, name } = service
+  const code = 'schema_changed_during_switch'
+  const request = {
+    service: name,
+    operation: 'rollback' as const,
+    release: candidate.occupant.release,
+    ...SELF,
+  }
+  await lock.run(request, async (progress) => {
+    progress('preparing the front door')
+    await prepare(service, candidate.instance)
+    await commitFlip(service, candidate, verdict, SELF, { operation: 'rollback', code }, progress)
   })
+  await raise(service, code, facts)
+}
+
+interface WayBack {
+  candidate: Candidate
+  verdict: Verdict
 }
 
 /** The release that was left, if its very process still is in the idle slot and says that it fits the schema now. */
-async function wayBack(
-  service: Service,
-  left: Occupant | null,
-): Promise<{ candidate: Candidate; verdict: Verdict } | null> {
+async function wayBack(service: Service, left: Occupant | null): Promise<WayBack | null> {
   const { schema } = service.config
   const isThere = left !== null && service.occupants.get(idleSlot(service)) === left
   if (!isThere || !left.instance || schema === 'off') return null

@@ -48,7 +48,7 @@ interface Lane {
   world: World
   random: () => number
   tally: Tally
-  /** How many records a switch writes at most. */
+  /** How many records are written during a switch at most. */
   records: number
   /** Calls a switch that can succeed. */
   act(state: Pointed): () => Promise<Answer>
@@ -120,21 +120,18 @@ function moment({ world, random, records }: Lane, typicalMs: number) {
   const laterMs = random() < 0.5 ? 0 : random() * 4
   if (random() < 0.5) return () => pause(anywhereMs)
   return async (answered: Promise<unknown>) => {
-    await Promise.race([answered, grown(join(world.stateDir, 'journal.jsonl'), growth)])
+    await growthOf(join(world.stateDir, 'journal.jsonl'), growth, answered)
     if (laterMs > 0) await pause(laterMs)
   }
 }
 
-/** Resolves when a file was written to so many times. */
-function grown(file: string, times: number): Promise<void> {
-  return new Promise((resolve) => {
-    let left = times
-    const watcher = watch(file, { persistent: false }, () => {
-      if (--left > 0) return
-      watcher.close()
-      resolve()
-    })
-  })
+/** Resolves when a file was written to so many times, or when there is no more reason to wait. */
+async function growthOf(file: string, times: number, enough: Promise<unknown>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let left = times
+  const watcher = watch(file, () => --left === 0 && resolve())
+  await Promise.race([promise, enough])
+  watcher.close()
 }
 
 /** What a slotgate that was killed had booted must be gone, whether or not its journal knew of it. */
@@ -248,8 +245,12 @@ async function processLane(t: Test, lane: number, tally: Tally): Promise<[Lane, 
   world.command = [process.execPath, QUICK_APP]
   world.service = ['drain: { within: 2s }']
   for (const release of ['r42', 'r43']) await world.addRelease(release, { min: 41, max: 43 })
-  const served = await world.spawn(t)
+  const first = await world.spawn(t)
   await world.deploy('r42')
+  first.kill('SIGKILL')
+  await first.exited
+  // The switch that says how long one takes comes right after a start, as those that are killed do.
+  const served = await world.spawn(t)
   const random = createRandom(seed + lane)
   const back = (state: Pointed) => state.previous.length > 0 && random() < 0.4
   const other = ({ live }: Pointed) => (live?.release === 'r42' ? 'r43' : 'r42')
@@ -258,7 +259,8 @@ async function processLane(t: Test, lane: number, tally: Tally): Promise<[Lane, 
       world,
       random,
       tally,
-      records: 4,
+      // Booting and booted for the live release and for the other one, staged, and flipped.
+      records: 6,
       act: (state) => (back(state) ? () => world.rollback() : () => world.deploy(other(state))),
       look: async () => [],
     },

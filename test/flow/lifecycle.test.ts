@@ -1,5 +1,7 @@
 // A live process that dies, a slotgate that is told to stop, and one that is killed: who notices, and what is left.
 
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { request } from 'undici'
 import { isRunning, World, withLive } from '../support/world.ts'
@@ -149,6 +151,36 @@ t.test(
     t.match(await world.rollback(), { status: 200, body: { live: { release: 'r42' } } })
   },
 )
+
+t.test('a SIGTERM that comes while slotgate starts ends it in order', async (t) => {
+  const world = await World.create(t)
+  const starting = world.spawn(t)
+  const owner = await world.until(
+    () => readFile(join(world.stateDir, 'owner'), 'utf8').catch(() => null),
+    'it owns its state folder',
+  )
+  process.kill(Number.parseInt(owner, 10), 'SIGTERM')
+  t.equal(await (await starting).exited, 0)
+  await world.until(async () => /slotgate has stopped/.test(world.logLines.at(-1) ?? ''), 'it says so')
+})
+
+t.test('a setup that a kill -9 of slotgate left over is ended by the next start', async (t) => {
+  const world = await World.create(t)
+  await world.addRelease('r42', { min: 41, max: 43 })
+  const script = `require('fs').writeFileSync('pid', String(process.pid)); setInterval(() => {}, 1000)`
+  world.setup = [process.execPath, '-e', script]
+  const first = await world.spawn(t)
+  const deploying = world.deploy('r42').catch(() => null)
+  const pid = await world.until(
+    () => readFile(join(world.folder, 'releases/r42/pid'), 'utf8').catch(() => null),
+    'the setup runs',
+  )
+  first.kill('SIGKILL')
+  t.equal(await deploying, null)
+  t.equal(await isRunning(Number(pid)), true, 'it outlives the slotgate that began it')
+  await world.spawn(t)
+  t.equal(await isRunning(Number(pid)), false)
+})
 
 t.test('a second slotgate on the same state folder is refused and names the first', async (t) => {
   const world = await World.create(t)
