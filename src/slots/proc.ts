@@ -85,8 +85,10 @@ async function waitGone(pids: readonly number[], withinMs: number): Promise<bool
   }
 }
 
+/** Each process, and its group where it leads one. */
 function signalEach(pids: readonly number[], signal: NodeJS.Signals): void {
   for (const pid of pids) {
+    signalGroup(pid, signal)
     try {
       process.kill(pid, signal)
     } catch {
