@@ -9,6 +9,8 @@ import { readKeyFile } from './keyfile.ts'
 
 const DEFAULT_ADMIN = 'http://127.0.0.1:8081'
 const CONNECT_WITHIN_MS = 5_000
+/** A read is answered at once, whatever state the apps are in. */
+const READ_WITHIN_MS = 15_000
 
 export interface Sending {
   body?: object
@@ -63,6 +65,7 @@ export class AdminClient {
       headers: { ...signed, accept: 'application/json' },
       ...(body && { body }),
       ...(sending.signal && { signal: sending.signal }),
+      ...(method === 'GET' && { headersTimeout: READ_WITHIN_MS, bodyTimeout: READ_WITHIN_MS }),
     })
     const parsed = this.#parse(text)
     if (statusCode >= 200 && statusCode < 300) return parsed
@@ -123,6 +126,8 @@ const WHY: Partial<Record<string, string>> = {
   EHOSTUNREACH: 'no route to that host',
   ENOTFOUND: 'no such host',
   UND_ERR_CONNECT_TIMEOUT: 'no answer',
+  UND_ERR_HEADERS_TIMEOUT: 'no answer',
+  UND_ERR_BODY_TIMEOUT: 'no complete answer',
   UND_ERR_SOCKET: 'the connection was closed without an answer',
 }
 
