@@ -1,8 +1,56 @@
 // The one place where logs are made: pino, with field names that are the same everywhere: service, slot, release,
 // generation, operation, actor, code, pid, request_id, err.
+import { write, writeSync } from 'node:fs'
 import { type Logger as PinoLogger, pino } from 'pino'
 
 export type Logger = PinoLogger
+
+/** How much may wait for a reader that is slow or a disk that is full; beyond it, lines are lost and not the front door. */
+const WAITING_CHARACTERS = 1024 * 1024
+const AGAIN_MS = 100
+const STDOUT = 1
+
+/**
+ * Standard output, written behind the event loop's back: a full disk or a stuck reader of the log must not stop what is
+ * being served. pino's own destination retries a failed write for ever when the process exits, and then it never does.
+ */
+function createStdout(): { write(line: string): void } {
+  let waiting = ''
+  let writing = false
+
+  function pump(): void {
+    if (writing || waiting === '') return
+    writing = true
+    const chunk = Buffer.from(waiting)
+    waiting = ''
+    writeOut(chunk)
+  }
+
+  function writeOut(chunk: Buffer): void {
+    write(STDOUT, chunk, (error, written) => {
+      if (error?.code === 'EAGAIN') return void setTimeout(writeOut, AGAIN_MS, chunk).unref()
+      // What else cannot be written now, never will be; the next lines may have more luck.
+      const rest = error ? Buffer.alloc(0) : chunk.subarray(written)
+      if (rest.length > 0) return writeOut(rest)
+      writing = false
+      pump()
+    })
+  }
+
+  process.on('exit', () => {
+    try {
+      writeSync(STDOUT, waiting)
+    } catch {
+      // There is nobody left to tell.
+    }
+  })
+  return {
+    write(line) {
+      if (waiting.length < WAITING_CHARACTERS) waiting += line
+      pump()
+    },
+  }
+}
 
 /**
  * @param destination where lines go; standard output unless a test collects them
@@ -10,7 +58,7 @@ export type Logger = PinoLogger
  */
 export function createLogger(
   level = process.env.LOG_LEVEL ?? 'info',
-  destination?: { write(line: string): void },
+  destination: { write(line: string): void } = createStdout(),
 ): Logger {
   const options = {
     level,
@@ -18,7 +66,7 @@ export function createLogger(
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  return destination ? pino(options, destination) : pino(options)
+  return pino(options, destination)
 }
 
 export const silentLogger = (): Logger => pino({ level: 'silent' })

@@ -4,7 +4,7 @@ import { type Admin, createAdmin } from './admin/server.ts'
 import { loadConfig } from './config/load.ts'
 import { reloadable } from './config/reload.ts'
 import type { Config, ListenAddress, ServiceConfig } from './config/types.ts'
-import { messageOf } from './errors.ts'
+import { messageOf, SlotgateError } from './errors.ts'
 import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createRelay, type Relay } from './relay/relay.ts'
@@ -30,8 +30,8 @@ export interface Slotgate {
   readonly frontDoor: ListenAddress
   readonly admin: ListenAddress
   readonly control: Control
-  /** Takes over what a changed config may change while running, and returns a sentence for what it may not. */
-  reload(next: Config): string[]
+  /** Takes over what a changed config may change while running, and returns what changed, and a sentence for what may not. */
+  reload(next: Config): { changed: string[]; cannot: string[] }
   /** No new connections; what is open finishes within the drain time; every process is stopped. */
   close(): Promise<void>
 }
@@ -101,7 +101,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
     async close() {
       log.info('stopping: no new connections, open ones may finish')
       const operationsEnded = Promise.all(services.map(({ lock }) => lock.close()))
-      closing.abort()
+      closing.abort(new SlotgateError('shutting_down'))
       await relay.close(Math.max(...current.config.services.map(({ drain }) => drain.withinMs)))
       await operationsEnded
       await Promise.all(services.map(({ occupants }) => occupants.close()))
@@ -197,11 +197,11 @@ function createDriver(
   })
 }
 
-function reload(current: Current, next: Config, admin: Admin): string[] {
-  const { apply, cannot } = reloadable(current.config, next)
+function reload(current: Current, next: Config, admin: Admin): { changed: string[]; cannot: string[] } {
+  const { apply, changed, cannot } = reloadable(current.config, next)
   current.config = apply
   admin.setKeys(apply.admin.keys)
-  return cannot
+  return { changed, cannot }
 }
 
 /** Runs until a signal ends it. A second signal ends it at once; the processes it booted end with it either way. */
@@ -227,10 +227,11 @@ export async function serve(file: string, log: Logger = createLogger()): Promise
 
 function reloadFile(slotgate: Slotgate, file: string, log: Logger): void {
   try {
-    const cannot = slotgate.reload(loadConfig(file))
-    log.info({ file, cannot }, 'the config was read again')
+    const { changed, cannot } = slotgate.reload(loadConfig(file))
+    log.info({ file, changed, cannot }, 'the config was read again')
   } catch (error) {
-    log.error({ file, err: error }, 'the config was not taken over; the running one stays')
+    const problems = error instanceof SlotgateError ? error.facts.problems : undefined
+    log.error({ file, problems }, `the config was not taken over, the running one stays: ${messageOf(error)}`)
   }
 }
 

@@ -68,8 +68,12 @@ export class AdminClient {
       ...(method === 'GET' && { headersTimeout: READ_WITHIN_MS, bodyTimeout: READ_WITHIN_MS }),
     })
     const parsed = this.#parse(text)
-    if (statusCode >= 200 && statusCode < 300) return parsed
+    if (statusCode >= 200 && statusCode < 300) {
+      if (isOurs(parsed)) return parsed
+      throw this.#stranger('what it answered is something else')
+    }
     if (!isProblem(parsed)) throw this.#stranger(`it answered ${statusCode}`)
+    if (parsed.stage === 'relay') throw this.#stranger('it is the front door')
     throw new ProblemAnswer(parsed)
   }
 
@@ -131,8 +135,14 @@ const WHY: Partial<Record<string, string>> = {
   UND_ERR_SOCKET: 'the connection was closed without an answer',
 }
 
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
+
 const isProblem = (value: unknown): value is Problem =>
-  typeof value === 'object' && value !== null && 'code' in value && 'detail' in value && 'status' in value
+  isObject(value) && 'type' in value && String(value.type).startsWith('urn:slotgate:error:')
+
+/** Every answer of the admin API has one of these. */
+const isOurs = (value: unknown): boolean =>
+  isObject(value) && ['service', 'services', 'records'].some((name) => name in value)
 
 /** Opens a client by the flags and the environment of a call, runs the work, and closes it. */
 export async function withAdmin<T>(call: Call, work: (admin: AdminClient) => Promise<T>): Promise<T> {

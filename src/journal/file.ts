@@ -45,7 +45,7 @@ export function recover(bytes: Buffer, file: string): Recovered {
   }
   for (const line of lines) {
     const record = parseLine(line, recovered, file)
-    recovered.state = fold(recovered.state, record)
+    fold(recovered.state, record)
     recovered.records.push(record)
     recovered.seq = record.seq
     recovered.prev = hashLine(line)
@@ -72,7 +72,7 @@ export class Journal {
   /** What a torn last line had; said in the log at start. */
   readonly tornBytes: number
   #handle: FileHandle
-  #state: JournalState
+  readonly #state: JournalState
   #records: JournalRecord[]
   #seq: number
   #prev: string
@@ -148,6 +148,8 @@ export class Journal {
     const line = JSON.stringify(record)
     try {
       if (this.#dirtyTail) await this.#cutTail()
+      // What is written to a deleted file is gone with the next start, and with it the pointer.
+      if ((await this.#handle.stat()).nlink === 0) throw new Error('the file was deleted')
       this.#dirtyTail = true
       await this.#handle.appendFile(`${line}\n`)
       await this.#handle.datasync()
@@ -163,7 +165,7 @@ export class Journal {
     this.#size += Buffer.byteLength(line) + 1
     this.#seq = record.seq
     this.#prev = hashLine(line)
-    this.#state = fold(this.#state, record)
+    fold(this.#state, record)
     this.#records.push(record)
     if (this.#records.length > REMEMBERED) this.#records.shift()
     return record

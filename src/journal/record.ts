@@ -1,4 +1,4 @@
-// What the journal holds: the record, its hash chain, the events and their fold into a state. Pure.
+// What the journal holds: the record, its hash chain, the events and their fold into a state. No I/O.
 import { createHash } from 'node:crypto'
 import type { Range, SlotName } from '../contract.ts'
 
@@ -89,58 +89,49 @@ export const emptyService = (): ServiceState => ({
   setUp: [],
 })
 
-/** Folds one record into the state. Pure: returns a new state and leaves the old one alone. */
-export function fold(state: JournalState, record: JournalRecord): JournalState {
-  const open = foldOpen(state.open, record)
-  if (record.service === undefined) return { ...state, open }
-  const service = foldService(state.services[record.service] ?? emptyService(), record)
-  return { open, services: { ...state.services, [record.service]: service } }
+/**
+ * Folds one record into the state, in place: a start folds every record there is, and copies would make it quadratic.
+ */
+export function fold(state: JournalState, record: JournalRecord): void {
+  foldOpen(state.open, record)
+  if (record.service === undefined) return
+  state.services[record.service] ??= emptyService()
+  const service = state.services[record.service]
+  if (service) foldService(service, record)
 }
 
 const ENDS_A_BOOT = new Set<EventName>(['boot_failed', 'exited', 'stopped', 'leftover_stopped'])
 
-function foldOpen(open: JournalState['open'], record: JournalRecord): JournalState['open'] {
+function foldOpen(open: JournalState['open'], record: JournalRecord): void {
   const bootId = record.boot_id
-  if (typeof bootId !== 'string') return open
-  if (ENDS_A_BOOT.has(record.event)) {
-    const { [bootId]: _, ...rest } = open
-    return rest
-  }
-  if (record.event !== 'booting') return open
-  const boot = {
+  if (typeof bootId !== 'string') return
+  if (ENDS_A_BOOT.has(record.event)) delete open[bootId]
+  if (record.event !== 'booting') return
+  open[bootId] = {
     pid: typeof record.pid === 'number' ? record.pid : null,
     startTime: typeof record.start_time === 'string' ? record.start_time : null,
     release: record.release ?? '',
     service: record.service ?? '',
   }
-  return { ...open, [bootId]: boot }
 }
 
-function foldService(service: ServiceState, record: JournalRecord): ServiceState {
-  const known = { ...service, ranges: foldRanges(service.ranges, record) }
+function foldService(service: ServiceState, record: JournalRecord): void {
+  // Every verdict carries what both releases said of themselves; their ranges are remembered from there.
+  Object.assign(service.ranges, record.ranges)
   const { slot, release } = record
-  if (release === undefined) return known
-  if (record.event === 'setup_done') return { ...known, setUp: withFirst(known.setUp, release) }
-  if (slot === undefined) return known
-  if (record.event === 'staged') return { ...known, slots: { ...known.slots, [slot]: release } }
-  if (record.event === 'flipped') return foldFlip(known, record, slot, release)
-  return known
+  if (release === undefined) return
+  if (record.event === 'setup_done') putFirst(service.setUp, release)
+  if (slot === undefined) return
+  if (record.event === 'staged') service.slots[slot] = release
+  if (record.event === 'flipped') foldFlip(service, record, slot, release)
 }
 
-function foldFlip(
-  service: ServiceState,
-  record: JournalRecord,
-  slot: SlotName,
-  release: string,
-): ServiceState {
-  return {
-    ...service,
-    generation: record.generation ?? service.generation + 1,
-    live: { slot, release },
-    slots: { ...service.slots, [slot]: release },
-    previous: previousAfter(service, record.operation, release),
-    wasLive: withFirst(service.wasLive, release),
-  }
+function foldFlip(service: ServiceState, record: JournalRecord, slot: SlotName, release: string): void {
+  foldPrevious(service, record.operation, release)
+  service.generation = record.generation ?? service.generation + 1
+  service.live = { slot, release }
+  service.slots[slot] = release
+  putFirst(service.wasLive, release)
 }
 
 /**
@@ -148,20 +139,18 @@ function foldFlip(
  * rollback leaves out everything from the top down to where it went, so that a second rollback goes further back
  * instead of forward again.
  */
-function previousAfter({ previous, live }: ServiceState, operation: unknown, release: string): string[] {
+function foldPrevious({ previous, live }: ServiceState, operation: unknown, release: string): void {
   const depth = previous.indexOf(release)
-  if (operation === 'rollback') return depth < 0 ? previous : previous.slice(depth + 1)
-  const kept = previous.filter((name) => name !== release)
-  return live && live.release !== release ? withFirst(kept, live.release) : kept
+  if (operation === 'rollback') {
+    previous.splice(0, depth + 1)
+    return
+  }
+  if (depth >= 0) previous.splice(depth, 1)
+  if (live && live.release !== release) putFirst(previous, live.release)
 }
 
-const withFirst = (names: string[], name: string): string[] => [
-  name,
-  ...names.filter((other) => other !== name),
-]
-
-/** Every verdict carries what both releases said of themselves; their ranges are remembered from there. */
-function foldRanges(ranges: ServiceState['ranges'], record: JournalRecord): ServiceState['ranges'] {
-  const asked = record.ranges
-  return asked ? { ...ranges, ...asked } : ranges
+function putFirst(names: string[], name: string): void {
+  const at = names.indexOf(name)
+  if (at >= 0) names.splice(at, 1)
+  names.unshift(name)
 }

@@ -30,7 +30,12 @@ const GONE_MS = 50
  */
 export function clientEnded(exchange: Exchange, { stallTimeoutMs }: RelayConfig): void {
   const { request, response, known } = exchange
-  if (exchange.early || !request.complete || response.writableEnded) return
+  if (exchange.early) {
+    // Nobody half-closes a connection that is about to become a tunnel.
+    if (known.status !== 101) exchange.abandon('client_closed')
+    return
+  }
+  if (!request.complete || response.writableEnded) return
   if (!response.headersSent) {
     exchange.halfClosed = true
     if (request.httpVersion === '1.1') probe(exchange, FIRST_PROBE_MS)

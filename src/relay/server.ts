@@ -15,6 +15,9 @@ import { asksForWebSocket } from './screen.ts'
 /** More requests on one connection than any client needs; a bound on what a hostile one keeps. */
 const REQUESTS_PER_SOCKET = 10_000
 
+/** Requests that one connection may have waiting for their turn; nobody who pipelines in earnest sends more. */
+const PIPELINE_LIMIT = 100
+
 const optionsOf = (config: RelayConfig) => ({
   // Pinned: NODE_OPTIONS must not be able to make the parser lenient.
   insecureHTTPParser: false,
@@ -81,6 +84,15 @@ export function createFrontServer(front: Front, isClosing: () => boolean): Serve
     early: Buffer | null,
   ): void {
     const connection = connectionOf(client)
+    if (client.destroyed) return
+    if (connection.open.size >= PIPELINE_LIMIT) {
+      log.warn(
+        { client: client.remoteAddress },
+        'a client sent too many requests without waiting for answers',
+      )
+      client.destroy()
+      return
+    }
     const exchange = new Exchange(request, response, client, early)
     if (isClosing()) response.shouldKeepAlive = false
     connection.newest = exchange

@@ -49,12 +49,17 @@ export async function prepare(service: Service, { release, publicAddresses }: In
 }
 
 /** The counter of the next generation may still hold claims of the generation that used it last. */
-async function freeNextCell({ table, index, dataPlane, closing }: Service): Promise<void> {
-  const generations = [table.pointer(index).generation + 1 - GENERATION_CELLS]
+async function freeNextCell({ name, table, index, dataPlane, closing, log }: Service): Promise<void> {
+  const generation = table.pointer(index).generation + 1 - GENERATION_CELLS
   const limit = AbortSignal.any([closing, AbortSignal.timeout(CUT_WITHIN_MS)])
   for (const kind of ['requests', 'tunnels'] as const) {
-    await dataPlane.cut(index, generations, kind)
-    await dataPlane.whenDrained(index, generations, kind, limit)
+    const cut = await dataPlane.cut(index, [generation], kind)
+    if (cut > 0)
+      log.warn(
+        { service: name, generation, cut, kind, code: 'drain_cut' },
+        'cut what was open for 64 switches',
+      )
+    await dataPlane.whenDrained(index, [generation], kind, limit)
   }
 }
 

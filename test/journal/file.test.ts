@@ -157,6 +157,22 @@ t.test(
   },
 )
 
+t.test(
+  'a journal that was deleted under a running slotgate refuses what would be lost with it',
+  async (t) => {
+    const file = await newFile(t)
+    const journal = await Journal.open(file)
+    t.teardown(() => journal.close())
+    await journal.append(flip('r1', 'blue'))
+    await rm(file)
+    await t.rejects(journal.append(flip('r2', 'green')), {
+      code: 'journal_write_failed',
+      message: /was deleted/,
+    })
+    t.equal(journal.state.services.invoices?.live?.release, 'r1')
+  },
+)
+
 t.test('a folder that is not there is said so', async (t) => {
   await t.rejects(Journal.open('/nowhere/at/all/journal.jsonl'), { code: 'state_dir_unusable' })
 })

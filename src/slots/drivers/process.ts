@@ -13,7 +13,7 @@ import type { Logger } from '../../log.ts'
 import { listeningPortsOf } from '../../ports.ts'
 import { waitHealthy } from '../health.ts'
 import { Output } from '../output.ts'
-import { membersOf, signalGroup, startTimeOf } from '../proc.ts'
+import { endProcesses, findByEnvironment, membersOf, signalGroup, startTimeOf } from '../proc.ts'
 import type { BootRequest, Driver, Instance } from './driver.ts'
 
 /** The groups that run now. However this process ends, short of a kill -9, none of them outlives it. */
@@ -70,7 +70,7 @@ async function boot(options: ProcessDriverOptions, request: BootRequest): Promis
   try {
     const start_time = await startTimeOf(pid)
     await note(options, request, bootId, 'booting', { pid, start_time, port, internal_port: internalPort })
-    const instance = toInstance(request, running, facts)
+    const instance = toInstance(options, request, running, facts)
     await becomeHealthy(options.settings(), request, running, instance)
     await note(options, request, bootId, 'booted', { pid })
     return instance
@@ -124,6 +124,7 @@ async function setUpOnce(options: ProcessDriverOptions, request: BootRequest, cw
   // What it left behind in its group ends with it, and its id may soon be another's.
   await end(running, 0)
   await within(running.closed, LAST_LINES_WITHIN_MS)
+  if (request.signal.aborted && request.signal.reason instanceof SlotgateError) throw request.signal.reason
   if (ended !== 'exit code 0') {
     throw new SlotgateError('setup_failed', {
       release,
@@ -240,6 +241,7 @@ async function becomeHealthy(
   const ended = running.exited.then((how) => `it ended with ${how} before it was healthy`)
   const problem = await Promise.race([asking, ended])
   stopAsking.abort()
+  if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
   if (problem === null && !signal.aborted) return
   const detail = signal.aborted
     ? 'it is not wanted any more'
@@ -269,6 +271,7 @@ async function explain(
 }
 
 function toInstance(
+  { stateDir }: ProcessDriverOptions,
   { release }: BootRequest,
   running: Running,
   { bootId, port, internalPort }: BootFacts,
@@ -283,7 +286,15 @@ function toInstance(
     internal: at(internalPort),
     exited: running.exited,
     output: () => running.output.lines,
-    stop: (withinMs) => end(running, withinMs),
+    async stop(withinMs) {
+      await end(running, withinMs)
+      // What left the group, by setsid or a double fork, still carries the boot id.
+      const escaped = (await findByEnvironment(stateDir)).filter((leftover) => leftover.bootId === bootId)
+      await endProcesses(
+        escaped.map(({ pid }) => pid),
+        0,
+      )
+    },
   }
 }
 
