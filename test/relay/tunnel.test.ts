@@ -211,6 +211,15 @@ t.test('an upgrade to an app that is not there is a 502', async (t) => {
   t.equal(statusOf(await dial(t, bench.port, UPGRADE).closed()), 502)
 })
 
+t.test('a client that leaves while the app has not answered its upgrade gives its claim back', async (t) => {
+  const { bench, client, app } = await begin(t)
+  client.socket.end()
+  await app.closed()
+  const line = await bench.logged(({ status, code }) => status === undefined || code === 'client_closed')
+  t.equal(line.code, 'client_closed')
+  t.equal(bench.claims(), 0)
+})
+
 t.test('clients that reset at any moment of an upgrade leave nothing behind', async (t) => {
   const bench = await startRelay(t)
   const app = await startRawApp(t, (socket) => {
