@@ -22,6 +22,7 @@ async function createDriver(
   const folder = await mkdtemp(join(tmpdir(), 'slotgate-process-'))
   t.teardown(() => rm(folder, { recursive: true, force: true }))
   const journal = await Journal.open(join(folder, 'journal.jsonl'))
+  t.teardown(() => journal.close().catch(() => {}))
   const lines: string[] = []
   const driver = createProcessDriver({
     service: 'invoices',
