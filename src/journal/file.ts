@@ -117,7 +117,7 @@ export class Journal {
     }
   }
 
-  /** The fold of everything appended so far. */
+  /** The fold of everything appended so far; it changes in place with each append, so it is read at each use. */
   get state(): JournalState {
     return this.#state
   }

@@ -5,7 +5,7 @@ import { SLOTS, type SlotName } from '../contract.ts'
 /**
  * Claims are counted per generation, not per slot: a slot that gets a new release while its former one still
  * finishes a long download must not mix the two counts, and each drain stays exact. A flip takes the next cell, so
- * at most this many generations can have open claims at once; `flip` refuses to reuse a cell that is not empty.
+ * at most this many generations can have open claims at once; `canFlip` says whether the next cell is empty.
  */
 export const GENERATION_CELLS = 64
 
