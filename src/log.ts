@@ -3,7 +3,15 @@
 import { write, writeSync } from 'node:fs'
 import { type Logger as PinoLogger, pino } from 'pino'
 
-export type Logger = PinoLogger
+/** Takes whole lines, each with its newline, and never blocks. */
+export interface LineSink {
+  write(line: string): void
+}
+
+export interface Logger extends PinoLogger {
+  /** Where its lines go, for lines that were made elsewhere: by hand or in another thread. */
+  readonly lines: LineSink
+}
 
 /** How much may wait for a reader that is slow or a disk that is full; beyond it, lines are lost and not the front door. */
 const WAITING_CHARACTERS = 1024 * 1024
@@ -14,7 +22,7 @@ const STDOUT = 1
  * Standard output, written behind the event loop's back: a full disk or a stuck reader of the log must not stop what is
  * being served. pino's own destination retries a failed write for ever when the process exits, and then it never does.
  */
-function createStdout(): { write(line: string): void } {
+function createStdout(): LineSink {
   let waiting = ''
   let writing = false
 
@@ -58,7 +66,7 @@ function createStdout(): { write(line: string): void } {
  */
 export function createLogger(
   level = process.env.LOG_LEVEL ?? 'info',
-  destination: { write(line: string): void } = createStdout(),
+  destination: LineSink = createStdout(),
 ): Logger {
   const options = {
     level,
@@ -66,7 +74,7 @@ export function createLogger(
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  return pino(options, destination)
+  return Object.assign(pino(options, destination), { lines: destination })
 }
 
-export const silentLogger = (): Logger => pino({ level: 'silent' })
+export const silentLogger = (): Logger => createLogger('silent', { write: () => {} })

@@ -1,9 +1,6 @@
-// The open exchanges of this thread and their claims: who waits for a drain is told when the last one ends.
+// The open exchanges of this thread and their claims: who closes the door is told when the last one ends.
 import type { ClaimKind, Table } from '../slots/table.ts'
 import type { Exchange } from './exchange.ts'
-
-/** All exchanges run in the main thread, which is worker 0 of the table. */
-const WORKER = 0
 
 const isOf = (
   exchange: Exchange,
@@ -15,14 +12,17 @@ const isOf = (
   return claim?.service === service && claim.kind === kind && generations.includes(claim.generation)
 }
 
-/** Lives as long as the relay. */
+/** Lives as long as the door. */
 export class Claims {
   readonly #table: Table
+  readonly #worker: number
   readonly #open = new Set<Exchange>()
   readonly #waiting = new Set<() => void>()
 
-  constructor(table: Table) {
+  /** @param worker whose cells of the table are this thread's */
+  constructor(table: Table, worker: number) {
     this.#table = table
+    this.#worker = worker
   }
 
   get open(): ReadonlySet<Exchange> {
@@ -35,21 +35,21 @@ export class Claims {
 
   /** @returns whether something is live; if so, the exchange is counted into its slot until `end` */
   claim(exchange: Exchange, service: number): boolean {
-    const claim = this.#table.claim(service, WORKER)
+    const claim = this.#table.claim(service, this.#worker)
     if (claim) exchange.known.claim = claim
     return claim !== null
   }
 
   toTunnel({ known }: Exchange): void {
-    if (known.claim) this.#table.toTunnel(known.claim, WORKER)
-    this.#tell()
+    if (known.claim) this.#table.toTunnel(known.claim, this.#worker)
   }
 
   /** The only place where a claim is given back: once, because an exchange leaves the set once. */
   end(exchange: Exchange): void {
     if (!this.#open.delete(exchange)) return
-    if (exchange.known.claim) this.#table.release(exchange.known.claim, WORKER)
-    this.#tell()
+    if (exchange.known.claim) this.#table.release(exchange.known.claim, this.#worker)
+    if (this.#open.size > 0) return
+    for (const tell of this.#waiting) tell()
   }
 
   /** Abandons the open exchanges of these generations; returns how many. */
@@ -62,35 +62,12 @@ export class Claims {
     return cut.length
   }
 
-  whenDrained(
-    service: number,
-    generations: readonly number[],
-    kind: ClaimKind,
-    signal: AbortSignal,
-  ): Promise<void> {
-    const drained = () => generations.every((one) => this.#table.claims(service, one)[kind] === 0)
-    return this.#until(drained, signal)
-  }
-
+  /** Resolves when no exchange is open, or when the signal calls the waiting off. */
   whenEmpty(signal: AbortSignal): Promise<void> {
-    return this.#until(() => this.#open.size === 0, signal)
-  }
-
-  #until(isSo: () => boolean, signal: AbortSignal): Promise<void> {
-    if (isSo() || signal.aborted) return Promise.resolve()
+    if (this.#open.size === 0 || signal.aborted) return Promise.resolve()
     const { promise, resolve } = Promise.withResolvers<void>()
-    const look = () => {
-      if (!isSo() && !signal.aborted) return
-      this.#waiting.delete(look)
-      signal.removeEventListener('abort', look)
-      resolve()
-    }
-    this.#waiting.add(look)
-    signal.addEventListener('abort', look)
-    return promise
-  }
-
-  #tell(): void {
-    for (const look of this.#waiting) look()
+    this.#waiting.add(resolve)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+    return promise.finally(() => this.#waiting.delete(resolve))
   }
 }
