@@ -37,7 +37,7 @@ export function checkConfig(
   return { config: freeze(build(whole, from.file, keys, tls)), problems: [] }
 }
 
-type Complete<T> = T extends string | number | null
+type Complete<T> = T extends string | number | boolean | null
   ? T
   : { [Name in keyof T]: Complete<Exclude<T[Name], undefined>> }
 
@@ -51,6 +51,7 @@ function build(whole: Whole, file: string, keys: AdminConfig['keys'], tls: Admin
   return {
     file,
     listen: whole.listen,
+    threads: whole.threads,
     admin: { listen: whole.admin.listen, keys, ...(tls && { tls }) },
     stateDir: whole.state_dir,
     relay: buildRelay(whole.relay),
@@ -58,19 +59,32 @@ function build(whole: Whole, file: string, keys: AdminConfig['keys'], tls: Admin
   }
 }
 
+/** A request line of 8000 bytes ought to pass (RFC 9112 §3); never more than the head may have. */
+const TARGET_LIMIT_BYTES = 8 * 1024
+
+const limitOf = (limit: number | 'off'): number => (limit === 'off' ? 0 : limit)
+
 const buildRelay = (relay: Whole['relay']): RelayConfig => ({
   trustedProxies: relay.trusted_proxies,
+  proxyProtocol: relay.proxy_protocol,
   forwarded: relay.forwarded,
   headLimitBytes: relay.head_limit,
+  targetLimitBytes: relay.target_limit ?? Math.min(TARGET_LIMIT_BYTES, relay.head_limit),
   fieldLimit: relay.field_limit,
-  bodyLimitBytes: relay.body_limit === 'off' ? 0 : relay.body_limit,
+  bodyLimitBytes: limitOf(relay.body_limit),
+  bodyRateBytes: limitOf(relay.body_rate),
   headTimeoutMs: relay.head_timeout,
   keepAliveTimeoutMs: relay.keep_alive_timeout,
+  requestsPerConnection: relay.requests_per_connection,
+  connectionLimit: limitOf(relay.connections),
+  connectionsPerAddress: limitOf(relay.connections_per_address),
   stallTimeoutMs: relay.stall_timeout,
   connectTimeoutMs: relay.connect_timeout,
   upstreamTimeoutMs: relay.upstream_timeout,
   upstreamIdleMs: relay.upstream_idle,
+  upstreamReuse: relay.upstream_reuse,
   tunnelIdleMs: relay.tunnel_idle,
+  accessLog: relay.access_log,
 })
 
 const buildService = (name: string, service: WholeService): ServiceConfig => ({

@@ -53,6 +53,7 @@ const find = (config: Config, name: string): ServiceConfig | undefined =>
 function topLevel(old: Config, next: Config): string[] {
   const pairs: [key: string, old: unknown, next: unknown][] = [
     ['listen', old.listen, next.listen],
+    ['threads', old.threads, next.threads],
     ['admin.listen', old.admin.listen, next.admin.listen],
     ['admin.tls', old.admin.tls, next.admin.tls],
     ['state_dir', old.stateDir, next.stateDir],

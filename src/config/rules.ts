@@ -155,6 +155,40 @@ function slotsApartFromListeners(reading: Reading, draft: ConfigDraft): void {
   }
 }
 
+// The front door.
+
+function knownSenders(reading: Reading, draft: ConfigDraft): void {
+  const { proxy_protocol: expected, trusted_proxies: trusted } = draft.relay ?? {}
+  if (!expected || trusted?.length !== 0) return
+  // One that could not be read was told already, and is one.
+  if (reading.problems.some(({ key }) => key.startsWith('relay.trusted_proxies'))) return
+  reading.complain(
+    'relay.proxy_protocol',
+    'is on, and there are no trusted_proxies: every connection would be closed',
+    'name the load balancer in relay.trusted_proxies',
+  )
+}
+
+function targetWithinHead(reading: Reading, draft: ConfigDraft): void {
+  const { head_limit: head, target_limit: target } = draft.relay ?? {}
+  if (head === undefined || !target || target <= head) return
+  reading.complain(
+    'relay.target_limit',
+    `is more (${target}B) than head_limit (${head}B): the target is a part of the head`,
+    'raise head_limit, or lower this',
+  )
+}
+
+function addressWithinAll(reading: Reading, draft: ConfigDraft): void {
+  const { connections: all, connections_per_address: one } = draft.relay ?? {}
+  if (typeof all !== 'number' || typeof one !== 'number' || one <= all) return
+  reading.complain(
+    'relay.connections_per_address',
+    `is more (${one}) than connections (${all}): it would never be reached`,
+    'lower it, or write off',
+  )
+}
+
 // The listeners.
 
 function listenersApart(reading: Reading, draft: ConfigDraft): void {
@@ -196,6 +230,9 @@ export const RULES: readonly ((reading: Reading, draft: ConfigDraft) => void)[] 
   oneServicePerRequest,
   slotsApart,
   slotsApartFromListeners,
+  knownSenders,
+  targetWithinHead,
+  addressWithinAll,
   listenersApart,
   adminIsPrivate,
   someWayToPromote,

@@ -65,6 +65,17 @@ export const oneOf = <const T extends string>(...words: T[]) => {
   })
 }
 
+const onOrOffWord = oneOf('on', 'off')
+
+/** Yields whether it is on. Both are words here: the config knows no booleans. */
+export const onOrOff: Kind<boolean> = {
+  name: onOrOffWord.name,
+  read(reading, key, node) {
+    const chosen = onOrOffWord.read(reading, key, node)
+    return chosen && chosen === 'on'
+  },
+}
+
 /** A NUL would end the text early wherever the system takes it over. */
 const plain = (text: string): string | Complaint =>
   text.includes('\0') ? new Complaint('must not contain a NUL character') : text
@@ -83,11 +94,15 @@ export const filePath = (name: string) =>
     return checked instanceof Complaint ? checked : resolve(dirname(file), value)
   })
 
-export const threads = scalar('auto or 0', (value) => {
-  if (value === 'auto' || value === '0') return value
-  return /^\d+$/.test(value)
-    ? new Complaint('more than 0: this version serves from the main thread', 'write auto or 0')
-    : new Complaint('must be auto or 0')
+/** More would only share the same cores; each holds its own connections to the app. */
+const MAX_THREADS = 64
+
+export const threads = scalar('auto or number', (value): 'auto' | number | Complaint => {
+  if (value === 'auto') return value
+  const wanted = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
+  return wanted <= MAX_THREADS
+    ? wanted
+    : new Complaint(`must be auto or a whole number from 0 to ${MAX_THREADS}`)
 })
 
 // Addresses.

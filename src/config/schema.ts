@@ -14,6 +14,7 @@ import {
   keyId,
   listenAddress,
   oneOf,
+  onOrOff,
   pathPrefix,
   publicAddress,
   secretVariable,
@@ -62,33 +63,72 @@ const ADMIN = map({
   keys: defaulted(list(ADMIN_KEY), [], 'who may call the admin API'),
 })
 
+/** Far above what one machine holds; it keeps a slip of the hand from meaning no limit. */
+const MANY = 1_000_000
+
 // The numbers of HTTP.md §3.3, with reasons where it leaves a choice.
 const RELAY = map({
   trusted_proxies: defaulted(list(block), [], 'whose forwarded fields are believed'),
+  proxy_protocol: defaulted(
+    onOrOff,
+    'off',
+    'whether each connection begins with a PROXY protocol header, which only `trusted_proxies` may send',
+  ),
   forwarded: defaulted(
     oneOf('x-forwarded', 'forwarded', 'both'),
     'x-forwarded',
     'which forwarded fields the app gets',
   ),
-  // A request line of 8000 bytes has to pass (RFC 9112 §3), and cookies beside it. Node's parser takes no more than this.
+  // A request line of 8000 bytes has to pass (RFC 9112 §3), and cookies beside it.
   head_limit: defaulted(
     size({ atLeastBytes: 1024, atMostBytes: 1024 * 1024 }),
     '16KiB',
     'the largest head of a request or a response',
   ),
+  target_limit: optional(
+    size({ atLeastBytes: 256, atMostBytes: 1024 * 1024 }),
+    'the longest target of a request; not given: 8KiB, or `head_limit` where that is less',
+  ),
   field_limit: defaulted(count(10, 1000), '100', 'the most fields in one head'),
   body_limit: defaulted(orOff(size()), 'off', 'the largest body of a request'),
+  // More than this would end uploads over lines that are only slow.
+  body_rate: defaulted(
+    orOff(size({ atMostBytes: 1024 * 1024 })),
+    '500B',
+    'the least that the body of a request may bring per second, averaged over 30 s',
+  ),
   head_timeout: defaulted(duration(), '10s', 'how long the head of a request may take to arrive'),
   // Longer than the 60 s after which most load balancers drop an idle connection: the one who sends has to be the one
   // who closes, or a request meets a connection that is just going away.
   keep_alive_timeout: defaulted(duration(), '65s', 'how long an idle connection of a client is kept'),
+  requests_per_connection: defaulted(
+    count(1, MANY),
+    '1000',
+    'how many requests one connection of a client may bring',
+  ),
+  connections: defaulted(
+    orOff(count(1, MANY)),
+    '10000',
+    'the most open connections of clients, over all threads',
+  ),
+  connections_per_address: defaulted(
+    orOff(count(1, MANY)),
+    'off',
+    'the most of them from one address of a client',
+  ),
   // Between the 15 s for a body that arrives and the 60 s for one that is not taken: one number serves both ways.
   stall_timeout: defaulted(duration(), '30s', 'how long a body may stand still, in either direction'),
   connect_timeout: defaulted(duration(), '2s', 'how long connecting to the app may take'),
   upstream_timeout: defaulted(duration(), '60s', 'how long the app may take to begin its answer'),
   // Many app servers close an idle connection after 4 or 5 s; slotgate has to be the first to let go.
   upstream_idle: defaulted(duration(), '3500ms', 'how long an idle connection to the app is kept'),
+  upstream_reuse: defaulted(
+    onOrOff,
+    'on',
+    'whether connections to the app are used again; off: for an app that cannot be trusted with framing',
+  ),
   tunnel_idle: defaulted(duration(), '5m', 'how long an upgraded connection may be silent both ways'),
+  access_log: defaulted(onOrOff, 'on', 'whether each request gets a line in the log'),
 })
 
 const RELEASES = map({
@@ -165,7 +205,11 @@ const SERVICE = map({
 
 export const CONFIG = map({
   listen: defaulted(listenAddress, '127.0.0.1:8080', 'where the front door listens'),
-  threads: defaulted(threads, 'auto', 'threads of the front door; this version serves from the main thread'),
+  threads: defaulted(
+    threads,
+    'auto',
+    'worker threads that serve the front door; auto: one per core, 0: the main thread serves it',
+  ),
   admin: nested(ADMIN, 'the admin API'),
   state_dir: defaulted(filePath('folder'), '.slotgate', 'where the journal is kept'),
   relay: nested(RELAY, 'limits and times of the front door'),

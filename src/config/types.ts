@@ -70,25 +70,40 @@ export interface ServiceConfig {
 export interface RelayConfig {
   /** CIDR blocks or addresses whose forwarded fields are believed. */
   trustedProxies: readonly string[]
+  /** Each connection begins with a PROXY protocol header, and only trusted proxies may connect. */
+  proxyProtocol: boolean
   forwarded: 'x-forwarded' | 'forwarded' | 'both'
   headLimitBytes: number
+  /** Never above `headLimitBytes`. */
+  targetLimitBytes: number
   fieldLimit: number
   /** 0: no limit. */
   bodyLimitBytes: number
+  /** The least per second that the body of a request may bring, averaged over 30 s; 0: any. */
+  bodyRateBytes: number
   headTimeoutMs: number
   keepAliveTimeoutMs: number
+  requestsPerConnection: number
+  /** Open connections of clients, over all threads; 0: no limit. */
+  connectionLimit: number
+  /** 0: no limit. */
+  connectionsPerAddress: number
   /** A body must make progress at least this often, in both directions. */
   stallTimeoutMs: number
   connectTimeoutMs: number
   upstreamTimeoutMs: number
   upstreamIdleMs: number
+  upstreamReuse: boolean
   tunnelIdleMs: number
+  accessLog: boolean
 }
 
 export interface Config {
   /** The file it was read from, for messages. */
   file: string
   listen: ListenAddress
+  /** Worker threads of the front door; 0: it is served by the main thread. */
+  threads: 'auto' | number
   admin: AdminConfig
   /** Absolute. */
   stateDir: string

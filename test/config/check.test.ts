@@ -195,9 +195,74 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
     ['5:15 services.app.previous: must be keep or stop; got "kep"; did you mean "keep"?'],
   ],
   [
-    'threads that this version has not',
-    `${SERVICE}threads: 4\n`,
-    ['5:10 threads: more than 0: this version serves from the main thread; got "4"; write auto or 0'],
+    'more threads than are of use',
+    `${SERVICE}threads: 65\n`,
+    ['5:10 threads: must be auto or a whole number from 0 to 64; got "65"'],
+  ],
+  [
+    'threads that are no number',
+    `${SERVICE}threads: 1.5\n`,
+    ['5:10 threads: must be auto or a whole number from 0 to 64; got "1.5"'],
+  ],
+  [
+    'a switch that is neither on nor off',
+    `${SERVICE}relay: { access_log: true, upstream_reuse: onn }\n`,
+    [
+      '5:22 relay.access_log: must be on or off; got "true"',
+      '5:44 relay.upstream_reuse: must be on or off; got "onn"; did you mean "on"?',
+    ],
+  ],
+  [
+    'the PROXY protocol from nobody',
+    `${SERVICE}relay:\n  proxy_protocol: on\n`,
+    [
+      '6:19 relay.proxy_protocol: is on, and there are no trusted_proxies: every connection would be closed; name the load balancer in relay.trusted_proxies',
+    ],
+  ],
+  [
+    'the PROXY protocol from a proxy that is none',
+    `${SERVICE}relay: { proxy_protocol: on, trusted_proxies: [lb] }\n`,
+    ['5:48 relay.trusted_proxies[0]: must be an address or a block such as 10.0.0.0/8; got "lb"'],
+  ],
+  [
+    'a target longer than its head',
+    `${SERVICE}relay: { head_limit: 4KiB, target_limit: 8KiB }\n`,
+    [
+      '5:42 relay.target_limit: is more (8192B) than head_limit (4096B): the target is a part of the head; raise head_limit, or lower this',
+    ],
+  ],
+  [
+    'a target longer than the head is by default',
+    `${SERVICE}relay: { target_limit: 17KiB }\n`,
+    [
+      '5:24 relay.target_limit: is more (17408B) than head_limit (16384B): the target is a part of the head; raise head_limit, or lower this',
+    ],
+  ],
+  [
+    'a target too short for anything',
+    `${SERVICE}relay: { target_limit: 0B }\n`,
+    ['5:24 relay.target_limit: must be between 256B and 1048576B; got "0B"'],
+  ],
+  [
+    'a rate that few lines reach',
+    `${SERVICE}relay: { body_rate: 1GB }\n`,
+    ['5:21 relay.body_rate: must be between 1B and 1048576B; got "1GB"'],
+  ],
+  [
+    'connections that carry nothing',
+    `${SERVICE}relay: { requests_per_connection: 0, connections: 0, connections_per_address: none }\n`,
+    [
+      '5:35 relay.requests_per_connection: must be a whole number from 1 to 1000000; got "0"',
+      '5:51 relay.connections: must be a whole number from 1 to 1000000; got "0"',
+      '5:79 relay.connections_per_address: must be a whole number from 1 to 1000000; got "none"',
+    ],
+  ],
+  [
+    'more connections from one address than from all',
+    `${SERVICE}relay: { connections_per_address: 10001 }\n`,
+    [
+      '5:35 relay.connections_per_address: is more (10001) than connections (10000): it would never be reached; lower it, or write off',
+    ],
   ],
   [
     'a bare port',
@@ -546,21 +611,30 @@ t.test('what is not written has its default', async (t) => {
   t.strictSame(configOf(SERVICE), {
     file: '/etc/slotgate/proxy.config.yaml',
     listen: { host: '127.0.0.1', port: 8080 },
+    threads: 'auto',
     admin: { listen: { host: '127.0.0.1', port: 8081 }, keys: [] },
     stateDir: '/etc/slotgate/.slotgate',
     relay: {
       trustedProxies: [],
+      proxyProtocol: false,
       forwarded: 'x-forwarded',
       headLimitBytes: 16_384,
+      targetLimitBytes: 8_192,
       fieldLimit: 100,
       bodyLimitBytes: 0,
+      bodyRateBytes: 500,
       headTimeoutMs: 10_000,
       keepAliveTimeoutMs: 65_000,
+      requestsPerConnection: 1_000,
+      connectionLimit: 10_000,
+      connectionsPerAddress: 0,
       stallTimeoutMs: 30_000,
       connectTimeoutMs: 2_000,
       upstreamTimeoutMs: 60_000,
       upstreamIdleMs: 3_500,
+      upstreamReuse: true,
       tunnelIdleMs: 300_000,
+      accessLog: true,
     },
     services: [
       {
@@ -616,6 +690,7 @@ services:
       { id: 'agent', allow: ['read', 'promote'], bytes: 32 },
     ],
   )
+  t.equal(config.threads, 0)
   t.equal(config.stateDir, '/var/lib/slotgate')
   t.match(config.relay, {
     bodyLimitBytes: 1_000_000,
@@ -636,6 +711,38 @@ services:
     drain: { withinMs: 0, tunnelsWithinMs: 0 },
     previous: 'stop',
   })
+})
+
+t.test('what is written for the front door is taken', async (t) => {
+  const config = configOf(`${SERVICE}threads: 64
+relay:
+  trusted_proxies: [10.0.0.0/8]
+  proxy_protocol: on
+  head_limit: 32KiB
+  target_limit: 32KiB
+  body_rate: off
+  requests_per_connection: 1
+  connections: off
+  connections_per_address: 1000000
+  upstream_reuse: off
+  access_log: off
+`)
+  t.equal(config.threads, 64)
+  t.match(config.relay, {
+    proxyProtocol: true,
+    targetLimitBytes: 32_768,
+    bodyRateBytes: 0,
+    requestsPerConnection: 1,
+    connectionLimit: 0,
+    connectionsPerAddress: 1_000_000,
+    upstreamReuse: false,
+    accessLog: false,
+  })
+})
+
+t.test('a target that is not limited itself is limited by a small head', async (t) => {
+  t.equal(configOf(`${SERVICE}relay: { head_limit: 2KiB }\n`).relay.targetLimitBytes, 2_048)
+  t.equal(configOf(`${SERVICE}relay: { head_limit: 64KiB }\n`).relay.targetLimitBytes, 8_192)
 })
 
 t.test('slots are taken with their addresses, sockets from the folder of the config', async (t) => {

@@ -135,6 +135,7 @@ admin: { keys: [{ id: ops, algorithm: ed25519, public_key: ${key}, allow: [read]
 
   await t.test('what needs a restart is said and left as it is', async (t) => {
     const next = read(`listen: 127.0.0.1:9000
+threads: 2
 state_dir: elsewhere
 admin: { listen: "127.0.0.1:9001" }
 relay: { head_timeout: 1s }
@@ -147,6 +148,7 @@ services:
     t.strictSame(changed, [])
     t.strictSame(cannot, [
       'listen changed; that takes a restart of slotgate.',
+      'threads changed; that takes a restart of slotgate.',
       'admin.listen changed; that takes a restart of slotgate.',
       'state_dir changed; that takes a restart of slotgate.',
       'relay changed; that takes a restart of slotgate.',

@@ -21,17 +21,25 @@ export interface Scope {
 
 export const RELAY_CONFIG: RelayConfig = {
   trustedProxies: [],
+  proxyProtocol: false,
   forwarded: 'x-forwarded',
   headLimitBytes: 16_384,
+  targetLimitBytes: 8_192,
   fieldLimit: 100,
   bodyLimitBytes: 0,
+  bodyRateBytes: 500,
   headTimeoutMs: 10_000,
   keepAliveTimeoutMs: 15_000,
+  requestsPerConnection: 1_000,
+  connectionLimit: 10_000,
+  connectionsPerAddress: 0,
   stallTimeoutMs: 15_000,
   connectTimeoutMs: 2_000,
   upstreamTimeoutMs: 60_000,
   upstreamIdleMs: 3_500,
+  upstreamReuse: true,
   tunnelIdleMs: 300_000,
+  accessLog: true,
 }
 
 export const service = (part: Partial<ServiceConfig> = {}): ServiceConfig => ({
