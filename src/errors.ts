@@ -360,6 +360,12 @@ export const ERRORS = {
     'client',
     'The head of the request is larger than {limit_bytes} bytes.',
   ),
+  target_too_long: entry(
+    414,
+    'relay',
+    'client',
+    'The target of the request is longer than {limit_bytes} bytes.',
+  ),
   too_many_fields: entry(431, 'relay', 'client', 'The request has more than {limit} header fields.'),
   request_too_large: entry(
     413,
@@ -372,6 +378,13 @@ export const ERRORS = {
   method_not_relayed: entry(405, 'relay', 'client', '{method} is not relayed.'),
   not_implemented: entry(501, 'relay', 'client', 'The request cannot be relayed: {detail}.'),
   http_version_not_supported: entry(505, 'relay', 'client', 'Only HTTP/1.0 and HTTP/1.1 are spoken here.'),
+  loop_detected: entry(
+    508,
+    'relay',
+    'operator',
+    'The request has passed this front door too often already.',
+    'Look for a proxy or an app that sends requests back here.',
+  ),
   no_such_site: entry(404, 'relay', 'client', 'No service answers to this host and path.'),
   internal_path: entry(404, 'relay', 'client', 'There is nothing here.'),
   nothing_live: entry(
@@ -396,6 +409,20 @@ export const ERRORS = {
   upstream_timeout: entry(504, 'relay', 'app', 'The app did not answer in time.', undefined, RETRY),
   tunnel_idle: entry(0, 'relay', 'client', 'Nothing came through the tunnel for {within_ms} ms.'),
   client_closed: entry(499, 'relay', 'client', 'The client went away before the answer was complete.'),
+  proxy_header_invalid: entry(
+    0,
+    'relay',
+    'operator',
+    'The connection of {peer} did not begin with a PROXY protocol header that can be taken: {detail}.',
+    'Let only what is in `relay.trusted_proxies` connect, and let it send the header; or set `relay.proxy_protocol: off`.',
+  ),
+  too_many_connections: entry(
+    0,
+    'relay',
+    'operator',
+    'The limit of {limit} open connections (`{key}`) was reached; {closed} more were closed at once.',
+    'Raise `{key}` if they are wanted.',
+  ),
 
   // Starting.
   config_unreadable: entry(0, 'start', 'operator', 'The config {file} cannot be read: {detail}.'),
