@@ -56,6 +56,8 @@ export class World {
   #doors: Doors | null = null
   /** Extra lines for the service in the config. */
   service: string[] = []
+  /** Extra lines of the config itself, such as `threads` and `relay`. */
+  settings: string[] = []
   /** Instead of the one service that boots the fixture app. */
   services: string[] | null = null
   command: string[] = [process.execPath, APP]
@@ -115,6 +117,7 @@ export class World {
       '  keys:',
       `    - { id: ops, algorithm: ed25519, public_key: "${this.#publicKey}", allow: [read, stage, promote, rollback, traffic] }`,
       'state_dir: state',
+      ...this.settings,
       'services:',
       ...lines,
     ].join('\n')
