@@ -1,0 +1,68 @@
+// Every request vector, cut at every byte and byte by byte, against an app that records what reaches it (HTTP.md §2.2 (7)).
+import t from 'tap'
+import {
+  judge,
+  type Play,
+  type Played,
+  playAll,
+  REQUESTS,
+  type RequestVector,
+  startWorld,
+  wholePlay,
+} from './support.ts'
+
+/** Longer ones are cut where it matters, not everywhere. */
+const SHORT_BYTES = 600
+/** Near the limits of the relay's head, and of its fields, of lines of five bytes. */
+const NEAR = [16, 17, 40, 41, 60, 16_383, 16_384, 16_385, 16_386, 16_387, 16_390]
+const CUTS_OF_LONG = 48
+
+/** At every byte of a short vector; at line ends, limits, the end and evenly spread places of a long one. */
+function cutsOf({ raw }: RequestVector): number[] {
+  if (raw.length <= SHORT_BYTES) return Array.from({ length: raw.length - 1 }, (_, nth) => nth + 1)
+  const spread = Array.from({ length: CUTS_OF_LONG }, (_, nth) =>
+    Math.floor((raw.length * nth) / CUTS_OF_LONG),
+  )
+  const atEnd = [1, 2, 3, 4, 5, 6].map((back) => raw.length - back)
+  return [...new Set([...NEAR, ...spread, ...atEnd])].filter((cut) => cut > 0 && cut < raw.length)
+}
+
+/** Bytes of a long vector that come one by one: its beginning, what is around the limit of the head, its end. */
+function dripOf({ raw }: RequestVector): number[] {
+  const all = Array.from({ length: raw.length - 1 }, (_, nth) => nth + 1)
+  return all.filter((cut) => cut < 300 || (cut > 16_300 && cut < 16_500) || cut > raw.length - 100)
+}
+
+const playsOf = (vector: RequestVector): Play[] => {
+  const whole = wholePlay(vector)
+  return [
+    whole,
+    ...cutsOf(vector).map((cut) => ({ ...whole, cuts: [cut] })),
+    { ...whole, cuts: dripOf(vector) },
+  ]
+}
+
+const outcomeOf = ({ answers }: Played) => answers.map(({ status }) => status).join(' ')
+
+/** How the client fares must not depend on how its bytes were cut. */
+function judgeSame(played: readonly Played[]): string[] {
+  const [whole, ...cut] = played
+  const wanted = whole ? outcomeOf(whole) : ''
+  return cut
+    .filter((one) => outcomeOf(one) !== wanted)
+    .map(
+      (one) =>
+        `whole ${wanted}, cut at ${one.play.cuts.slice(0, 3)} of ${one.play.cuts.length}: ${outcomeOf(one)}`,
+    )
+}
+
+for (const group of [...new Set(REQUESTS.map((one) => one.group))].sort()) {
+  t.test(`request vectors ${group}, cut at every byte, get the outcome they have whole`, async (t) => {
+    const world = await startWorld(t)
+    for (const vector of REQUESTS.filter((one) => one.group === group)) {
+      const played = await playAll(world, playsOf(vector))
+      const problems = [...judgeSame(played), ...(await judge(world, vector, played))]
+      t.same(problems.slice(0, 5), [], `${vector.name}: ${played.length} cuts`)
+    }
+  })
+}

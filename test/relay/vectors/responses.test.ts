@@ -1,0 +1,340 @@
+// Every response vector, whole, cut at every byte, behind a valid answer, and for an HTTP/1.0 client: what the client gets of an
+// app that answers with these bytes, and that nothing of them reaches anybody else (HTTP.md §1.4, §1.5).
+import { readFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import t from 'tap'
+import { type Answer, readAnswers, valuesIn } from '../../support/http-bytes.ts'
+import { echo, type Recorded, type Recorder, startRecorder } from '../../support/recorder.ts'
+import { eventually, followSockets, type OtherEnds, untilRead, withinTurns } from '../../support/turns.ts'
+import { type Bench, type Scope, startRelay } from '../support.ts'
+
+interface ResponseVector {
+  name: string
+  method: string
+  /** Latin-1. */
+  raw: string
+  upstreamCloses: boolean
+  statuses: number[]
+  why: string
+}
+
+const RESPONSES: ResponseVector[] = JSON.parse(
+  readFileSync(new URL('../../vectors/responses.json', import.meta.url), 'utf8'),
+) as ResponseVector[]
+
+/** What a vector's reason says of the answer that goes on, if it does. `undefined` values: must be absent. */
+interface Forwarded {
+  body?: string
+  /** What the client sees of interim answers in front of it. */
+  interim?: string[]
+  fields?: Record<string, string[]>
+  /** The body ends visibly too early. */
+  cut?: true
+}
+
+const FORWARDED: Record<string, Forwarded> = {
+  'te-in-1.0': { body: '' },
+  'head-cl-no-body': { body: '', fields: { 'content-length': ['9'] } },
+  'short-cl': { body: 'short', cut: true },
+  'early-hints-only': { interim: ['103'] },
+  'unrequested-100': { interim: ['100', ''] },
+  'latin1-value': { fields: { x: ['\xe9\xff'] } },
+  'set-cookie-x3': { fields: { 'set-cookie': ['a=1', 'b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT', 'c=3'] } },
+  'connection-named-strip': { fields: { 'x-hop': [], 'content-length': ['2'] } },
+  'upgrade-in-200': { fields: { upgrade: [] } },
+  'ok-cl': { fields: { 'content-length': ['2'], 'transfer-encoding': [] } },
+}
+
+/** The connection of the app is not to be used again although the answer went on and the app keeps it open. */
+const NEVER_AGAIN = new Set(['extra-data-after-cl', 'pipelined-poison', 'te-in-1.0'])
+
+/** Bytes of vectors that no client may ever see. */
+const POISON =
+  /BUT-NOT-THIS|poison|splitting|garbage|okok|timeout=99|Set-Cookie: x=1|HTTP\/2\.0|HTTP\/1\.0|<html>hi/
+
+interface World {
+  bench: Bench
+  app: Recorder
+  ends: OtherEnds
+  /** Answers the next request for a vector in these pieces. */
+  say: { bytes: string; cuts: readonly number[]; closes: boolean }
+  /** The connections that were asked for the vector. */
+  asked: Recorded[]
+  /** Resolves when the relay has seen everything that the app has to say. */
+  said: Promise<void>
+}
+
+async function startWorld(t: Scope): Promise<World> {
+  const ends = followSockets(t)
+  const bench = await startRelay(t)
+  const asked: Recorded[] = []
+  const world = { bench, ends, asked, say: { bytes: '', cuts: [], closes: false }, said: Promise.resolve() }
+  const app = await startRecorder(t, (request, connection) => {
+    if (!request.target.startsWith('/vector/')) return echo(request, connection)
+    asked.push(connection)
+    world.said = speak(world, connection.socket)
+  })
+  await bench.promote(app.address)
+  return Object.assign(world, { app })
+}
+
+/** Writes the vector, each piece when the relay has read the one before. */
+async function speak(
+  { ends, say: { bytes, cuts, closes } }: Pick<World, 'ends' | 'say'>,
+  socket: Socket,
+): Promise<void> {
+  const before = socket.bytesWritten
+  let at = 0
+  for (const cut of [...cuts, bytes.length]) {
+    socket.write(Buffer.from(bytes.slice(at, cut), 'latin1'))
+    at = cut
+    await untilRead(
+      () => ends.opened(socket),
+      before + at,
+      () => socket.destroyed,
+    )
+    if (socket.destroyed) return
+  }
+  if (closes) socket.end()
+}
+
+/** A connection of a client, and what it got so far. */
+interface Caller {
+  socket: Socket
+  text: string
+  ended: boolean
+  reset: boolean
+}
+
+function call({ bench }: World): Caller {
+  const socket = connect({ host: '127.0.0.1', port: bench.port, allowHalfOpen: true, noDelay: true })
+  const caller: Caller = { socket, text: '', ended: false, reset: false }
+  socket.on('data', (chunk: Buffer) => {
+    caller.text += chunk.toString('latin1')
+  })
+  socket.on('error', () => {
+    caller.reset = true
+  })
+  const over = () => {
+    caller.ended = true
+    socket.destroy()
+  }
+  socket.on('end', over)
+  socket.on('close', over)
+  return caller
+}
+
+interface Got {
+  /** Interim ones first; the last is the final one. */
+  answers: Answer[]
+  rest: string
+  text: string
+  /** The connection ended with it. */
+  ended: boolean
+  reset: boolean
+}
+
+/** Sends one request and resolves with what comes back, up to the end of the final answer or of the connection. */
+async function ask(caller: Caller, line: string): Promise<Got> {
+  const from = caller.text.length
+  caller.socket.write(`${line}\r\nHost: a.test\r\n\r\n`)
+  const [method = ''] = line.split(' ')
+  const read = () => readAnswers(caller.text.slice(from), caller.ended, [method])
+  const isOver = () => {
+    if (caller.ended) return true
+    const { answers, rest } = read()
+    return rest !== '' ? false : answers.some(({ status, whole }) => status >= 200 && whole)
+  }
+  await eventually(isOver)
+  return { ...read(), text: caller.text.slice(from), ended: caller.ended, reset: caller.reset }
+}
+
+interface Play {
+  vector: ResponseVector
+  cuts: readonly number[]
+  /** A valid request goes first, so that the vector comes on a connection that is in use already. */
+  behind?: true
+  version?: '1.0' | '1.1'
+}
+
+let calls = 0
+
+/** Everything that is wrong with how this went. */
+async function play(world: World, { vector, cuts, behind, version = '1.1' }: Play): Promise<string[]> {
+  const { app, asked } = world
+  const id = ++calls
+  asked.length = 0
+  world.say = { bytes: vector.raw, cuts, closes: vector.upstreamCloses }
+  const problems: string[] = []
+  const caller = call(world)
+  if (behind)
+    problems.push(
+      ...judgeOwn(await ask(caller, `GET /valid/${id} HTTP/1.1`), `GET /valid/${id} `, 'in front'),
+    )
+  const got = await ask(caller, `${vector.method} /vector/${vector.name} HTTP/${version}`)
+  await world.said
+  problems.push(...judgeVector(vector, got, version))
+  // What comes next, on this connection if the relay kept it, and on a new one.
+  const again = caller.ended || closes(got) ? call(world) : caller
+  problems.push(...judgeOwn(await ask(again, `GET /next/${id} HTTP/1.1`), `GET /next/${id} `, 'next'))
+  const fresh = call(world)
+  problems.push(...judgeOwn(await ask(fresh, `GET /fresh/${id} HTTP/1.1`), `GET /fresh/${id} `, 'fresh'))
+  problems.push(...(await judgeApp(vector, asked, { got, behind: behind === true })))
+  for (const one of [caller, again, fresh]) {
+    if (POISON.test(one.text)) problems.push(`bytes that nobody may see: ${JSON.stringify(one.text)}`)
+    one.socket.destroy()
+  }
+  if (!(await eventually(() => world.bench.claims() === 0))) problems.push('claims are left')
+  app.forget()
+  return problems.map(
+    (problem) => `${problem}${cuts.length > 0 ? ` (cut at ${cuts.slice(0, 3)} of ${cuts.length})` : ''}`,
+  )
+}
+
+const closes = ({ answers }: Got): boolean =>
+  valuesIn(answers.at(-1)?.fields ?? [], 'connection').some((value) => value.toLowerCase() === 'close')
+
+/** An ordinary request, before or after, gets its own answer. */
+function judgeOwn({ answers, rest, text }: Got, begins: string, which: string): string[] {
+  const [answer, ...more] = answers
+  const isOwn =
+    answer?.status === 200 &&
+    answer.whole &&
+    answer.body.startsWith(begins) &&
+    more.length === 0 &&
+    rest === ''
+  return isOwn ? [] : [`the request ${which} got ${JSON.stringify(text)}`]
+}
+
+function judgeVector(vector: ResponseVector, got: Got, version: string): string[] {
+  const problems: string[] = []
+  const { answers, rest, text } = got
+  const say = (what: string) => problems.push(`${what}: the client got ${JSON.stringify(text.slice(0, 600))}`)
+  const finals = answers.filter(({ status }) => status >= 200)
+  const [answer] = finals
+  if (rest !== '') say('unreadable bytes')
+  if (!answer || finals.length > 1) say(`${finals.length} answers`)
+  if (!answer) return problems
+  const wanted = FORWARDED[vector.name] ?? {}
+  const interim = answers.filter(({ status }) => status < 200).map(({ status }) => status)
+  const mayBeInterim = version === '1.0' ? [''] : (wanted.interim ?? [''])
+  if (!mayBeInterim.includes(interim.join()))
+    say(`interim answers ${interim}, not ${mayBeInterim.join(' or ')}`)
+  if (!vector.statuses.includes(answer.status)) say(`status ${answer.status}`)
+  if (valuesIn(answer.fields, 'date').length !== 1) say('not one Date')
+  if (answer.status === 502) judgeOwnPage(answer, say)
+  else judgeForwarded(answer, { wanted, got, version, vector }, say)
+  return problems
+}
+
+function judgeOwnPage({ whole, fields, framing }: Answer, say: (what: string) => void): void {
+  if (!whole) say('a page of the relay that is not whole')
+  if (framing !== 'length' && framing !== 'none') say(`a page of the relay with the framing ${framing}`)
+  if (valuesIn(fields, 'content-type')[0] !== 'application/problem+json')
+    say('a 502 that is not of the relay')
+}
+
+interface Context {
+  wanted: Forwarded
+  got: Got
+  version: string
+  vector: ResponseVector
+}
+
+function judgeForwarded(
+  answer: Answer,
+  { wanted, got, version, vector }: Context,
+  say: (what: string) => void,
+): void {
+  const { body, whole, fields, framing } = answer
+  const wantedBody = wanted.body ?? 'ok'
+  if (wanted.cut) {
+    if (whole && framing !== 'close') say('a cut body that looks whole')
+    if (framing === 'close' && !got.reset) say('a cut body that ends like a whole one')
+    if (!got.ended) say('a cut body, and the connection stays open')
+    if (framing !== 'chunked' && !wantedBody.startsWith(body)) say(`the body is ${JSON.stringify(body)}`)
+  } else {
+    if (!whole) say('the answer is not whole')
+    if (body !== wantedBody) say(`the body is ${JSON.stringify(body)}, not ${JSON.stringify(wantedBody)}`)
+  }
+  for (const [name, values] of Object.entries(wanted.fields ?? {})) {
+    if (valuesIn(fields, name).join('|') !== values.join('|'))
+      say(`${name} is ${valuesIn(fields, name)}, not ${values}`)
+  }
+  // An HTTP/1.0 client knows no chunks, and its connection ends with the answer (RFC 9112 §6.1, §9.3).
+  if (version === '1.0' && framing === 'chunked') say('chunks for HTTP/1.0')
+  if (version === '1.1' && framing === 'close' && vector.method !== 'HEAD')
+    say('a body that only the end of the connection ends')
+}
+
+interface AppContext {
+  got: Got
+  behind: boolean
+}
+
+/** What the app saw: the vector once, and its connection never again where that would be unsafe. */
+async function judgeApp(
+  vector: ResponseVector,
+  asked: readonly Recorded[],
+  { got, behind }: AppContext,
+): Promise<string[]> {
+  const problems: string[] = []
+  // A kept connection that closes without a byte is the one case for a second attempt (DESIGN §7).
+  const most = vector.raw === '' ? 2 : 1
+  if (asked.length === 0 || asked.length > most) problems.push(`the app was asked ${asked.length} times`)
+  const [first] = asked
+  if (behind && first?.served === 1) problems.push('the vector came on a new connection')
+  const isOver = vector.upstreamCloses || NEVER_AGAIN.has(vector.name) || got.answers.at(-1)?.status === 502
+  if (!isOver) return problems
+  for (const { requests } of asked) {
+    if (!requests.at(-1)?.target.startsWith('/vector/')) problems.push('the connection was used again')
+  }
+  if (!(await eventually(() => asked.every(({ isClosed }) => isClosed))))
+    problems.push('the connection was not closed')
+  return problems
+}
+
+/** Longer ones are cut where it matters. */
+const SHORT_BYTES = 600
+const NEAR = [1, 8, 12, 17, 20, 16_383, 16_384, 16_385, 16_390, 32_768, 65_535, 65_536]
+
+const cutsOf = ({ raw }: ResponseVector): number[] =>
+  (raw.length <= SHORT_BYTES
+    ? Array.from({ length: raw.length }, (_, nth) => nth + 1)
+    : [...NEAR, raw.length - 4, raw.length - 2]
+  ).filter((cut) => cut < raw.length)
+
+const WAYS: Record<string, (vector: ResponseVector) => Play[]> = {
+  whole: (vector) => [{ vector, cuts: [] }],
+  'behind a valid one on the same connection': (vector) => [{ vector, cuts: [], behind: true }],
+  'to an HTTP/1.0 client': (vector) => [{ vector, cuts: [], version: '1.0' }],
+  'cut at every byte': (vector) => cutsOf(vector).map((cut) => ({ vector, cuts: [cut] })),
+  'byte by byte': (vector) => (vector.raw.length > SHORT_BYTES ? [] : [{ vector, cuts: cutsOf(vector) }]),
+  'cut at every byte, behind a valid one': (vector) =>
+    cutsOf(vector).map((cut) => ({ vector, cuts: [cut], behind: true })),
+}
+
+for (const [way, playsOf] of Object.entries(WAYS)) {
+  t.test(`response vectors, ${way}, get their outcome and reach nobody else`, async (t) => {
+    const world = await startWorld(t)
+    for (const vector of RESPONSES) {
+      const problems: string[] = []
+      for (const one of playsOf(vector)) problems.push(...(await play(world, one)))
+      t.same(problems.slice(0, 5), [], `${vector.name}: ${vector.why}`)
+    }
+  })
+}
+
+t.test(
+  'an answer that ends with its connection reaches HTTP/1.1 clients in chunks, and only then',
+  async (t) => {
+    const world = await startWorld(t)
+    const raw = 'HTTP/1.1 200 OK\r\n\r\nok'
+    world.say = { bytes: raw, cuts: [], closes: true }
+    const caller = call(world)
+    const { answers } = await ask(caller, 'GET /vector/close HTTP/1.1')
+    t.match(answers, [{ status: 200, body: 'ok', framing: 'chunked', whole: true }])
+    caller.socket.destroy()
+    await withinTurns(() => caller.ended)
+  },
+)
