@@ -423,6 +423,13 @@ export const ERRORS = {
     'The limit of {limit} open connections (`{key}`) was reached; {closed} more were closed at once.',
     'Raise `{key}` if they are wanted.',
   ),
+  worker_died: entry(
+    0,
+    'relay',
+    'slotgate',
+    'Thread {worker} of the front door ended ({detail}), and its connections with it; it is started again in {delay_ms} ms.',
+    'The other threads go on. If it was out of memory, see what its requests had in common.',
+  ),
 
   // Starting.
   config_unreadable: entry(0, 'start', 'operator', 'The config {file} cannot be read: {detail}.'),

@@ -2,10 +2,11 @@
 // generation, operation, actor, code, pid, request_id, err.
 import { write, writeSync } from 'node:fs'
 import { type Logger as PinoLogger, pino } from 'pino'
+import { createLines } from './lines.ts'
 
-/** Takes whole lines, each with its newline, and never blocks. */
+/** Takes one or more whole lines, each with its newline, and never blocks. */
 export interface LineSink {
-  write(line: string): void
+  write(lines: string): void
 }
 
 export interface Logger extends PinoLogger {
@@ -13,51 +14,34 @@ export interface Logger extends PinoLogger {
   readonly lines: LineSink
 }
 
-/** How much may wait for a reader that is slow or a disk that is full; beyond it, lines are lost and not the front door. */
-const WAITING_CHARACTERS = 1024 * 1024
 const AGAIN_MS = 100
 const STDOUT = 1
 
+/** Writes all of it behind the event loop's back. */
+function writeOut(chunk: Buffer, done: () => void): void {
+  write(STDOUT, chunk, (error, written) => {
+    if (error?.code === 'EAGAIN') return void setTimeout(writeOut, AGAIN_MS, chunk, done).unref()
+    // What else cannot be written now, never will be; the next lines may have more luck.
+    const rest = error ? Buffer.alloc(0) : chunk.subarray(written)
+    if (rest.length > 0) writeOut(rest, done)
+    else done()
+  })
+}
+
 /**
- * Standard output, written behind the event loop's back: a full disk or a stuck reader of the log must not stop what is
- * being served. pino's own destination retries a failed write for ever when the process exits, and then it never does.
+ * Standard output: a full disk or a stuck reader of the log must not stop what is being served. pino's own destination
+ * retries a failed write for ever when the process exits, and then it never does.
  */
 function createStdout(): LineSink {
-  let waiting = ''
-  let writing = false
-
-  function pump(): void {
-    if (writing || waiting === '') return
-    writing = true
-    const chunk = Buffer.from(waiting)
-    waiting = ''
-    writeOut(chunk)
-  }
-
-  function writeOut(chunk: Buffer): void {
-    write(STDOUT, chunk, (error, written) => {
-      if (error?.code === 'EAGAIN') return void setTimeout(writeOut, AGAIN_MS, chunk).unref()
-      // What else cannot be written now, never will be; the next lines may have more luck.
-      const rest = error ? Buffer.alloc(0) : chunk.subarray(written)
-      if (rest.length > 0) return writeOut(rest)
-      writing = false
-      pump()
-    })
-  }
-
+  const lines = createLines({ send: (chunk, done) => writeOut(Buffer.from(chunk), done), gatherMs: 0 })
   process.on('exit', () => {
     try {
-      writeSync(STDOUT, waiting)
+      writeSync(STDOUT, lines.takeRest())
     } catch {
       // There is nobody left to tell.
     }
   })
-  return {
-    write(line) {
-      if (waiting.length < WAITING_CHARACTERS) waiting += line
-      pump()
-    },
-  }
+  return lines
 }
 
 /**

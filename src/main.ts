@@ -1,4 +1,5 @@
 // The composition root: connects config, journal, slots, switch, front door and admin door.
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Admin, createAdmin } from './admin/server.ts'
 import { loadConfig } from './config/load.ts'
@@ -7,7 +8,7 @@ import type { Config, ListenAddress, ServiceConfig } from './config/types.ts'
 import { messageOf, SlotgateError } from './errors.ts'
 import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
-import { createRelay, type Relay } from './relay/relay.ts'
+import { createRelay, type Relay, workersOf } from './relay/relay.ts'
 import type { Driver } from './slots/drivers/driver.ts'
 import { createProcessDriver } from './slots/drivers/process.ts'
 import { createUrlDriver } from './slots/drivers/url.ts'
@@ -22,12 +23,11 @@ import { restore, resume } from './switch/resume.ts'
 import type { Service } from './switch/service.ts'
 import type { Control } from './switch/types.ts'
 
-/** The data plane runs in the main thread: one worker, number 0. */
-const WORKERS = 1
-
 export interface Slotgate {
   /** Where the front door listens; the port that was chosen where the config says 0. */
   readonly frontDoor: ListenAddress
+  /** How many worker threads serve the front door; 0: the main thread does. */
+  readonly threads: number
   readonly admin: ListenAddress
   readonly control: Control
   /** Takes over what a changed config may change while running, and returns what changed, and a sentence for what may not. */
@@ -68,10 +68,12 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   const journal = await Journal.open(join(stateDir, 'journal.jsonl'))
   undo.push(() => journal.close())
   if (journal.tornBytes > 0) log.warn({ bytes: journal.tornBytes }, 'dropped a torn last line of the journal')
-  const layout = { services: config.services.length, workers: WORKERS }
+  const threads = config.threads === 'auto' ? availableParallelism() : config.threads
+  const layout = { services: config.services.length, workers: workersOf(threads) }
   const table = openTable(createBuffer(layout), layout)
   const relay = createRelay({
     listen: config.listen,
+    threads,
     relay: config.relay,
     services: config.services,
     table,
@@ -95,6 +97,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   const adminAddress = await admin.listen()
   return {
     frontDoor,
+    threads: relay.threads,
     admin: adminAddress,
     control,
     reload: (next) => reload(current, next, admin),
@@ -211,7 +214,12 @@ export async function serve(file: string, log: Logger = createLogger()): Promise
   const slotgate = await start(loadConfig(file), log)
   const at = ({ host, port }: ListenAddress) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
   log.info(
-    { front_door: at(slotgate.frontDoor), admin: at(slotgate.admin), pid: process.pid },
+    {
+      front_door: at(slotgate.frontDoor),
+      admin: at(slotgate.admin),
+      threads: slotgate.threads,
+      pid: process.pid,
+    },
     'slotgate is up',
   )
   process.on('SIGHUP', () => reloadFile(slotgate, file, log))

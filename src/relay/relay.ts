@@ -1,13 +1,17 @@
-// The front door as the rest of slotgate sees it: listen, point a slot at a release, drain, close. Main thread.
+// The front door as the rest of slotgate sees it, whatever its threads are: listen, point a slot at a release, drain,
+// close. Main thread.
 import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../config/types.ts'
 import type { Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { DataPlane } from '../switch/data-plane.ts'
 import { createDoor } from './door.ts'
 import { whenDrained } from './drained.ts'
+import { Workers } from './workers.ts'
 
 /** The front door: the data plane of a switch, and what its owner does with it. */
 export interface Relay extends DataPlane {
+  /** How many worker threads it has; 0: it is served by the main thread. Known once it listens. */
+  readonly threads: number
   /**
    * @returns the address that is listened on, with the port the system chose if the config said 0
    * @throws SlotgateError port_in_use or listen_failed
@@ -15,30 +19,49 @@ export interface Relay extends DataPlane {
   listen(): Promise<ListenAddress>
   /** Drops the kept connections to a retired release's addresses. */
   forget(addresses: readonly Address[]): void
-  /** No new connections; open exchanges may finish within the time, then they are cut. */
+  /** No new connections; open exchanges may finish within the time, then they are cut. No thread is left behind. */
   close(withinMs: number): Promise<void>
 }
 
 export interface RelayOptions {
   listen: ListenAddress
+  /** Worker threads; 0: it is served by the main thread. */
+  threads: number
   relay: RelayConfig
   /** In the order in which the table counts them. */
   services: readonly ServiceConfig[]
+  /** Laid out for `workersOf(threads)`. */
   table: Table
   log: Logger
 }
 
-/** The only door's claims are those of worker 0. */
-const WORKER = 0
+/** How many workers count their claims in the table: the main thread is one where there is no other. */
+export const workersOf = (threads: number): number => Math.max(1, threads)
 
-export function createRelay({ listen, relay, services, table, log }: RelayOptions): Relay {
-  const door = createDoor({ relay, services, table, worker: WORKER, log, lines: log.lines })
+export function createRelay(options: RelayOptions): Relay {
+  const { threads, table } = options
+  const doors = threads === 0 ? doorOfMainThread(options) : new Workers(options)
   return {
+    get threads() {
+      return doors.threads
+    },
+    listen: () => doors.listen(),
+    setBackend: (service, slot, backend) => doors.setBackend(service, slot, backend),
+    cut: (service, generations, kind) => doors.cut(service, generations, kind),
+    whenDrained: (service, generations, kind, signal) =>
+      whenDrained(table, service, generations, kind, signal),
+    forget: (addresses) => doors.forget(addresses),
+    close: (withinMs) => doors.close(withinMs),
+  }
+}
+
+function doorOfMainThread({ listen, relay, services, table, log }: RelayOptions): Omit<Relay, 'whenDrained'> {
+  const door = createDoor({ relay, services, table, worker: 0, log, lines: log.lines })
+  return {
+    threads: 0,
     listen: () => door.listen(listen, { reusePort: false }),
     setBackend: async (service, slot, backend) => door.setBackend(service, slot, backend),
     cut: async (service, generations, kind) => door.cut(service, generations, kind),
-    whenDrained: (service, generations, kind, signal) =>
-      whenDrained(table, service, generations, kind, signal),
     forget: (addresses) => door.forget(addresses),
     close: (withinMs) => door.close(withinMs),
   }

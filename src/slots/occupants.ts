@@ -120,14 +120,20 @@ export class Occupants {
     return former
   }
 
-  /** Tells the front door where the slot is reached now; resolves when it knows. */
-  announce(slot: SlotName): Promise<void> {
+  /**
+   * Tells the front door where the slot is reached now; resolves when it knows, or when a part of it did not answer in
+   * time. Never rejects: a switch asks for itself whether all of it knows, and nobody else's work must end by that.
+   */
+  async announce(slot: SlotName): Promise<void> {
+    const { service, log, setBackend } = this.#options
     const occupant = this.#slots[slot]
     const backend = occupant && {
       release: occupant.release,
       addresses: occupant.instance?.publicAddresses ?? [],
     }
-    return this.#options.setBackend(slot, backend)
+    await setBackend(slot, backend).catch((error: unknown) =>
+      log.error({ service, slot, err: error }, `the front door was not told of ${slot}: ${messageOf(error)}`),
+    )
   }
 
   /** Ends an occupant's process, wherever it is, and writes it down. */

@@ -34,7 +34,7 @@ export interface ClaimCounts {
   tunnels: number
 }
 
-interface Layout {
+export interface Layout {
   services: number
   workers: number
 }
@@ -47,13 +47,20 @@ export const createBuffer = ({ services, workers }: Layout): SharedArrayBuffer =
   new SharedArrayBuffer(services * wordsPerService(workers) * Uint32Array.BYTES_PER_ELEMENT)
 
 export interface Table {
+  /** What another thread opens, with the layout, to have the same table. */
   readonly buffer: SharedArrayBuffer
+  readonly layout: Readonly<Layout>
   pointer(service: number): Pointer
   /** Counts one request in, for `worker`; null while nothing is live. The caller must `release` it exactly once. */
   claim(service: number, worker: number): Claim | null
   /** Moves a claim to the tunnels: an upgraded connection or an event stream, which drains on its own clock. */
   toTunnel(claim: Claim, worker: number): void
   release(claim: Claim, worker: number): void
+  /**
+   * Zeroes what a worker counted. Only for one that is gone, with all of its connections: nobody else gives its claims
+   * back. The next to count under this number must not have begun.
+   */
+  forgetWorker(worker: number): void
   /** Open claims of one generation, over all workers. */
   claims(service: number, generation: number): ClaimCounts
   /** Whether the next flip finds its cell empty. */
@@ -71,15 +78,13 @@ function decode(word: number): Pointer {
   return { generation, slot: generation === 0 ? null : (SLOTS[word & 1] ?? null) }
 }
 
-export function openTable(buffer: SharedArrayBuffer, { workers }: Layout): Table {
+export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
+  const { services, workers } = layout
   const words = new Uint32Array(buffer)
   const pointerAt = (service: number) => service * wordsPerService(workers)
+  const cellsAt = (service: number, worker: number) => pointerAt(service) + 1 + worker * cellsPerWorker
   const cellAt = (service: number, worker: number, generation: number, kind: ClaimKind) =>
-    pointerAt(service) +
-    1 +
-    worker * cellsPerWorker +
-    (generation % GENERATION_CELLS) * KINDS.length +
-    KINDS.indexOf(kind)
+    cellsAt(service, worker) + (generation % GENERATION_CELLS) * KINDS.length + KINDS.indexOf(kind)
 
   function sum(service: number, generation: number, kind: ClaimKind): number {
     let total = 0
@@ -92,6 +97,7 @@ export function openTable(buffer: SharedArrayBuffer, { workers }: Layout): Table
 
   const table: Table = {
     buffer,
+    layout,
     pointer: (service) => decode(Atomics.load(words, pointerAt(service))),
     claim(service, worker) {
       const at = pointerAt(service)
@@ -115,6 +121,12 @@ export function openTable(buffer: SharedArrayBuffer, { workers }: Layout): Table
     },
     release(claim, worker) {
       Atomics.sub(words, cellAt(claim.service, worker, claim.generation, claim.kind), 1)
+    },
+    forgetWorker(worker) {
+      for (let service = 0; service < services; service++) {
+        const first = cellsAt(service, worker)
+        for (let cell = first; cell < first + cellsPerWorker; cell++) Atomics.store(words, cell, 0)
+      }
     },
     claims(service, generation) {
       // Its cell has gone to a younger generation, and had to be empty for that.

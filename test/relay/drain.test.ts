@@ -196,6 +196,7 @@ t.test('a port in use says so, names it, and says who to look for', async (t) =>
   const layout = { services: 1, workers: 1 }
   const relay = createRelay({
     listen: { host: '127.0.0.1', port },
+    threads: 0,
     relay: RELAY_CONFIG,
     services: [service()],
     table: openTable(createBuffer(layout), layout),

@@ -11,7 +11,7 @@ import {
 import type { Address, RelayConfig, ServiceConfig } from '../../src/config/types.ts'
 import type { SlotName } from '../../src/contract.ts'
 import { createLogger } from '../../src/log.ts'
-import { createRelay, type Relay } from '../../src/relay/relay.ts'
+import { createRelay, type Relay, workersOf } from '../../src/relay/relay.ts'
 import { createBuffer, openTable, type Table } from '../../src/slots/table.ts'
 
 /** Anything that runs things at the end of a test: tap's `t`. */
@@ -79,25 +79,30 @@ export interface Bench {
 interface Options {
   relay?: Partial<RelayConfig>
   services?: ServiceConfig[]
+  /** Worker threads; none unless a test is about them. */
+  threads?: number
+  /** 0 unless a test is about the port. */
+  port?: number
 }
 
 /** A listening relay with nothing live. */
 export async function startRelay(
   t: Scope,
-  { relay: part = {}, services = [service()] }: Options = {},
+  { relay: part = {}, services = [service()], threads = 0, port: wanted = 0 }: Options = {},
 ): Promise<Bench> {
-  const layout = { services: services.length, workers: 1 }
+  const layout = { services: services.length, workers: workersOf(threads) }
   const table = openTable(createBuffer(layout), layout)
   const lines: LogLine[] = []
   const waiting = new Set<() => void>()
   const log = createLogger('info', {
-    write(line) {
-      lines.push(JSON.parse(line) as LogLine)
+    write(some) {
+      for (const line of some.split('\n').filter(Boolean)) lines.push(JSON.parse(line) as LogLine)
       for (const look of waiting) look()
     },
   })
   const relay = createRelay({
-    listen: { host: '127.0.0.1', port: 0 },
+    listen: { host: '127.0.0.1', port: wanted },
+    threads,
     relay: { ...RELAY_CONFIG, ...part },
     services,
     table,

@@ -142,7 +142,9 @@ export class World {
   /** Starts slotgate in this process; it stops with the test. */
   async start(t: Pick<Test, 'teardown'>): Promise<() => Promise<void>> {
     const config = loadConfig(await this.writeConfig())
-    const log = createLogger('debug', { write: (line) => void this.logLines.push(line) })
+    const log = createLogger('debug', {
+      write: (lines) => void this.logLines.push(...lines.split('\n').filter(Boolean)),
+    })
     const slotgate = await start(config, log)
     this.#doors = slotgate
     let closed: Promise<void> | undefined

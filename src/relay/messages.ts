@@ -1,0 +1,50 @@
+// What the main thread and the worker threads of the front door say to each other. Types alone.
+import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../config/types.ts'
+import type { SlotName } from '../contract.ts'
+import type { Code, Facts } from '../errors.ts'
+import type { Backend } from '../slots/occupants.ts'
+import type { ClaimKind, Layout } from '../slots/table.ts'
+
+/** What a worker thread is born with. */
+export interface Birth {
+  relay: RelayConfig
+  services: readonly ServiceConfig[]
+  buffer: SharedArrayBuffer
+  layout: Layout
+  /** Its number: whose claim cells it counts in. */
+  worker: number
+  logLevel: string
+}
+
+/** Where a slot is reached. */
+export interface Placed {
+  service: number
+  slot: SlotName
+  backend: Backend | null
+}
+
+/** What a worker thread is asked to do, and what it answers with. Calls are begun in the order in which they come. */
+export interface Calls {
+  /** Takes over all backends, then listens. */
+  open(at: ListenAddress, options: { reusePort: boolean }, backends: readonly Placed[]): ListenAddress
+  setBackend(placed: Placed): void
+  cut(service: number, generations: readonly number[], kind: ClaimKind): number
+  forget(addresses: readonly Address[]): void
+  close(withinMs: number): void
+}
+
+export type CallName = keyof Calls
+
+export type Call = {
+  [Name in CallName]: { kind: 'call'; id: number; name: Name; args: Parameters<Calls[Name]> }
+}[CallName]
+
+/** `linesTaken`: the main thread has the last lines of the log, the next may follow. */
+export type ToWorker = Call | { kind: 'linesTaken' }
+
+export type FromWorker =
+  /** Calls may come. */
+  | { kind: 'ready' }
+  | { kind: 'done'; id: number; value: unknown }
+  | { kind: 'failed'; id: number; code: Code; facts: Facts }
+  | { kind: 'lines'; lines: string }

@@ -1,0 +1,82 @@
+// A worker thread of the front door: one door of its own on the port that all share, told what to do by the main thread.
+import { parentPort, workerData } from 'node:worker_threads'
+import { messageOf, SlotgateError } from '../errors.ts'
+import { createLines } from '../lines.ts'
+import { createLogger } from '../log.ts'
+import { openTable } from '../slots/table.ts'
+import { createDoor } from './door.ts'
+import type { Birth, Call, FromWorker, ToWorker } from './messages.ts'
+
+/** A line of the log is at most so late, and a busy thread sends a few chunks instead of thousands of lines. */
+const GATHER_MS = 20
+
+if (!parentPort) throw new Error('this file runs as a worker thread')
+const main = parentPort
+const { relay, services, buffer, layout, worker, logLevel } = workerData as Birth
+
+let linesTaken = (): void => {}
+const lines = createLines({
+  gatherMs: GATHER_MS,
+  send(chunk, done) {
+    linesTaken = done
+    say({ kind: 'lines', lines: chunk })
+  },
+})
+const log = createLogger(logLevel, lines)
+const table = openTable(buffer, layout)
+const door = createDoor({ relay, services, table, worker, log, lines })
+
+// One connection's bug must not end those of all others.
+process.on('uncaughtException', (error) => {
+  log.fatal({ err: error, code: 'internal_error', worker }, messageOf(error))
+  sendRest()
+})
+process.on('exit', sendRest)
+main.on('message', (message: ToWorker) => {
+  if (message.kind === 'call') void answer(message)
+  else linesTaken()
+})
+say({ kind: 'ready' })
+
+async function answer(call: Call): Promise<void> {
+  const { id } = call
+  try {
+    say({ kind: 'done', id, value: await act(call) })
+  } catch (error) {
+    const { code, facts } =
+      error instanceof SlotgateError
+        ? error
+        : new SlotgateError('internal_error', { detail: messageOf(error) }, { cause: error })
+    say({ kind: 'failed', id, code, facts })
+  }
+}
+
+function act(call: Call): unknown {
+  switch (call.name) {
+    case 'open': {
+      const [at, options, backends] = call.args
+      for (const { service, slot, backend } of backends) door.setBackend(service, slot, backend)
+      return door.listen(at, options)
+    }
+    case 'setBackend': {
+      const [{ service, slot, backend }] = call.args
+      return door.setBackend(service, slot, backend)
+    }
+    case 'cut':
+      return door.cut(...call.args)
+    case 'forget':
+      return door.forget(...call.args)
+    case 'close':
+      // The last lines leave before the answer: the thread ends with it.
+      return door.close(...call.args).finally(sendRest)
+  }
+}
+
+function sendRest(): void {
+  const rest = lines.takeRest()
+  if (rest) say({ kind: 'lines', lines: rest })
+}
+
+function say(message: FromWorker): void {
+  main.postMessage(message)
+}

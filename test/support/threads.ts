@@ -1,0 +1,66 @@
+// The worker threads that a test's own process starts: who they are, and what only a debugger can make them do.
+import { Session } from 'node:inspector'
+import type { Worker } from 'node:worker_threads'
+
+export interface Threads {
+  /** All that were started since, oldest first. */
+  readonly started: readonly Worker[]
+  /** Resolves with the first one after this many, already started or to come. */
+  after(count: number): Promise<Worker>
+  /** Runs JavaScript in a thread, after what it is doing now. */
+  run(thread: Worker, script: string): void
+}
+
+interface Attached {
+  params: { sessionId: string; workerInfo: { title: string } }
+}
+
+/** Watches from now on, until the test ends. */
+export function watchThreads(t: { teardown(stop: () => void): void }): Threads {
+  const started: Worker[] = []
+  const waiting = new Set<() => void>()
+  const session = new Session()
+  const sessions = new Map<string, string>()
+  const onWorker = (thread: Worker) => {
+    started.push(thread)
+    for (const look of waiting) look()
+  }
+  process.on('worker', onWorker)
+  t.teardown(() => {
+    process.off('worker', onWorker)
+    session.disconnect()
+  })
+  session.connect()
+  session.on('NodeWorker.attachedToWorker', ({ params }: Attached) =>
+    sessions.set(/\d+/.exec(params.workerInfo.title)?.[0] ?? '', params.sessionId),
+  )
+  return {
+    started,
+    after(count) {
+      const { promise, resolve } = Promise.withResolvers<Worker>()
+      const look = () => {
+        const thread = started[count]
+        if (!thread) return
+        waiting.delete(look)
+        resolve(thread)
+      }
+      waiting.add(look)
+      look()
+      return promise
+    },
+    run(thread, script) {
+      session.post('NodeWorker.enable', { waitForDebuggerOnStart: false })
+      const sessionId = sessions.get(String(thread.threadId)) ?? ''
+      const params = { expression: `setImmediate(() => { ${script} })` }
+      const message = JSON.stringify({ id: 1, method: 'Runtime.evaluate', params })
+      session.post('NodeWorker.sendMessageToWorker', { sessionId, message })
+      // Left attached, the debugger would keep a thread that is out of memory from ending.
+      session.post('NodeWorker.disable')
+      sessions.clear()
+    },
+  }
+}
+
+/** Keeps a thread from doing anything else, without load on the machine. */
+export const hang = (forMs: number): string =>
+  `Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ${forMs})`
