@@ -1,0 +1,18 @@
+// httpxy as a front door: node peers/httpxy.mjs PORT BACKEND_PORT
+import { Agent, createServer } from 'node:http'
+import { createProxyServer } from 'httpxy'
+
+const [port, backendPort] = process.argv.slice(2).map(Number)
+const proxy = createProxyServer({
+  target: { host: '127.0.0.1', port: backendPort },
+  agent: new Agent({ keepAlive: true }),
+})
+proxy.on('error', (_error, _request, response) => response?.destroy())
+
+const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
+  proxy.web(request, response).catch(() => response.destroy())
+})
+server.on('upgrade', (request, socket, head) => {
+  proxy.ws(request, socket, {}, head).catch(() => socket.destroy())
+})
+server.listen({ port, host: '127.0.0.1', backlog: 4096 })
