@@ -1,0 +1,206 @@
+// Networks that fail in every way they have, on both sides of the front door: an answer may be lost, but never wrong, and
+// nothing stays behind. CHAOS_SEED repeats a run, CHAOS_EXCHANGES makes it longer or shorter.
+import { readdirSync, readFileSync } from 'node:fs'
+import t, { type Test } from 'tap'
+import { startChaosApp } from '../support/chaos/app.ts'
+import { Crowd, countOf, isHarmless, type Result } from '../support/chaos/client.ts'
+import { ALL_KINDS } from '../support/chaos/plan.ts'
+import { FAULTS, type Mix, startFaultProxy } from '../support/fault-proxy.ts'
+import { randomOf } from '../support/random.ts'
+import { World } from '../support/world.ts'
+
+const SEED = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000)
+const EXCHANGES = Number(process.env.CHAOS_EXCHANGES ?? 10_000)
+const AT_ONCE = 64
+/** What all of it may add to the memory of a process that has served a few hundred exchanges. */
+const MEMORY_MIB = 200
+/** Exchanges that have to succeed when the chaos is over. */
+const AFTERMATH = 200
+
+const CALM: Mix = {
+  none: 4,
+  latency: 1,
+  slice: 1,
+  bandwidth: 1,
+  reset: 0,
+  truncate: 0,
+  halfClose: 0,
+  blackHole: 0,
+  stall: 0,
+}
+const ROUGH: Mix = { ...CALM, none: 8, reset: 1, truncate: 1, halfClose: 1, blackHole: 0.5, stall: 0.5 }
+const NO_FAULTS: Mix = { ...CALM, latency: 0, slice: 0, bandwidth: 0 }
+
+/** Short, so that black holes end soon; long enough for a machine that runs other tests, too. */
+const RELAY = [
+  'relay:',
+  '  head_timeout: 1500ms',
+  '  keep_alive_timeout: 1500ms',
+  '  stall_timeout: 1500ms',
+  '  connect_timeout: 500ms',
+  '  upstream_timeout: 1500ms',
+  '  upstream_idle: 400ms',
+  '  tunnel_idle: 1500ms',
+]
+
+/** slotgate in a process of its own, between two proxies that fail. */
+async function start(t: Test) {
+  t.comment(`CHAOS_SEED=${SEED}`)
+  const app = await startChaosApp(t, SEED)
+  const inner = await startFaultProxy(t, () => app.port, randomOf(SEED + 1), NO_FAULTS)
+  const world = await World.create(t)
+  world.settings = ['threads: 2', ...RELAY]
+  const slot = `{ public: "http://127.0.0.1:${inner.port}", internal: "http://127.0.0.1:${app.port}" }`
+  const unused = '{ public: "http://127.0.0.1:1", internal: "http://127.0.0.1:2" }'
+  world.services = [
+    '  invoices:',
+    `    slots: { blue: ${slot}, green: ${unused} }`,
+    '    health: { interval: 20ms, within: 5s }',
+    '    schema: off',
+    '    first: blue',
+  ]
+  const served = await world.spawn(t)
+  await world.until(async () => (await world.get('/healthz')).status === 200, 'blue is live')
+  const outer = await startFaultProxy(t, () => world.doors.frontDoor.port, randomOf(SEED + 2), NO_FAULTS)
+  return { app, inner, outer, world, served }
+}
+
+type Scene = Awaited<ReturnType<typeof start>>
+
+/** Runs exchanges through the mix, each with a number of its own. */
+async function run({ inner, outer }: Scene, mix: Mix, from: number, count: number): Promise<Crowd> {
+  inner.mix = mix
+  outer.mix = mix
+  return new Crowd({
+    seed: SEED,
+    from,
+    count,
+    atOnce: AT_ONCE,
+    proxy: outer,
+    random: randomOf(SEED + from),
+  }).run()
+}
+
+const descriptorsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
+
+/** The most memory that the process ever had, in MiB. */
+const peakOf = (pid: number): number =>
+  Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+
+t.test('through networks that fail in every way, no answer is wrong and nothing stays behind', async (t) => {
+  const scene = await start(t)
+  const { app, inner, outer, world, served } = scene
+  const begun = performance.now()
+  const told = (what: string) => t.comment(`${what} (${((performance.now() - begun) / 1_000).toFixed(1)} s)`)
+
+  const memory = () => peakOf(served.pid)
+  const warm = await run(scene, NO_FAULTS, 0, AFTERMATH)
+  t.same(failuresOf(warm), [], 'without faults everything succeeds')
+  await world.until(async () => inner.open + outer.open === 0, 'idle connections are closed')
+  const descriptors = descriptorsOf(served.pid)
+  const given = () =>
+    world.until(async () => descriptorsOf(served.pid) <= descriptors, 'all descriptors are given back')
+  const memoryBefore = memory()
+  told(`${descriptors} descriptors, ${memoryBefore.toFixed(0)} MiB`)
+
+  const calm = await run(scene, CALM, 1_000_000, Math.floor(EXCHANGES * 0.3))
+  t.same(failuresOf(calm), [], 'what is only slow or cut into pieces succeeds')
+  await given()
+  told(`${calm.results.length} calm exchanges`)
+
+  app.isRude = true
+  const rough = await run(scene, ROUGH, 2_000_000, Math.ceil(EXCHANGES * 0.7))
+  app.isRude = false
+  await given()
+  t.same(rough.violations, [], 'no answer is wrong')
+  t.same(app.violations, [], 'no request is wrong')
+  told(`${rough.results.length} rough exchanges: ${tallyOf(rough.results)}`)
+  checkScope(t, rough.results)
+  for (const kind of FAULTS)
+    t.ok(inner.drawn[kind] > 0 && outer.drawn[kind] > 0, `the fault ${kind} struck on both sides`)
+
+  const after = await run(scene, NO_FAULTS, 3_000_000, AFTERMATH)
+  t.same(failuresOf(after), [], 'when it is over everything succeeds again')
+  const all = [warm, calm, rough, after].flatMap(({ results }) => results)
+  t.same(deliveredTooOften(app.delivered, all), [], 'nothing is delivered more often than it may be')
+
+  await given()
+  await world.until(async () => {
+    const { requests, tunnels } = (await world.status()).live?.claims ?? {}
+    return requests === 0 && tunnels === 0
+  }, 'all claims are given back')
+  checkLog(t, world.logLines, all)
+  told(`${memory().toFixed(0)} MiB at most`)
+  t.ok(memory() < memoryBefore + MEMORY_MIB, 'the memory is bounded')
+  served.kill('SIGTERM')
+  t.equal(await served.exited, 0, 'it lives, and ends when it is told to')
+})
+
+/** Violations, and whatever was not answered by the app. */
+const failuresOf = ({ results, violations }: Crowd): string[] => [
+  ...violations,
+  ...results
+    .filter(({ outcome }) => outcome !== 'whole' && outcome !== 'left')
+    .map(
+      ({ plan, outcome, status, fault }) =>
+        `${plan.id} (${plan.kind}) ${outcome} ${status} ${JSON.stringify(fault)}`,
+    ),
+]
+
+function tallyOf(results: readonly Result[]): string {
+  const outcomes = ['whole', 'refused', 'cut', 'left', 'silent'] as const
+  return outcomes.map((outcome) => `${countOf(results, outcome)} ${outcome}`).join(', ')
+}
+
+/** A run in which everything fails proves nothing. */
+function checkScope(t: Test, results: readonly Result[]): void {
+  t.ok(countOf(results, 'whole') > results.length / 2, 'most exchanges succeed all the same')
+  for (const outcome of ['refused', 'cut', 'left', 'silent'] as const)
+    t.ok(countOf(results, outcome) > 0, `some are ${outcome}`)
+  for (const kind of ALL_KINDS) {
+    const succeeded = results.some(({ plan, outcome }) => plan.kind === kind && /whole|left/.test(outcome))
+    t.ok(succeeded, `${kind} is part of it`)
+  }
+  t.ok(
+    results.filter(isHarmless).some(({ outcome }) => outcome === 'refused'),
+    'the side of the app fails, too',
+  )
+}
+
+/** Once; twice only what is idempotent and has no body (DESIGN §7). */
+function deliveredTooOften(delivered: ReadonlyMap<number, number>, results: readonly Result[]): string[] {
+  return results.flatMap(({ plan }) => {
+    const times = delivered.get(plan.nth) ?? 0
+    const isRepeatable = (plan.method === 'GET' || plan.method === 'HEAD') && plan.kind !== 'webSocket'
+    return times > (isRepeatable ? 2 : 1) ? [`${plan.id} (${plan.kind}) was delivered ${times} times`] : []
+  })
+}
+
+/** Every answer that came is in the log, once and with its status; and nothing in it speaks of a fault of slotgate's own. */
+function checkLog(t: Test, lines: readonly string[], results: readonly Result[]): void {
+  const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+  t.same(
+    entries.filter(({ level, code }) => level === 'error' || level === 'fatal' || code === 'internal_error'),
+    [],
+    'slotgate found no fault in itself',
+  )
+  const logged = new Map<unknown, unknown[]>()
+  for (const { msg, request_id, status } of entries)
+    if (msg === 'exchange') logged.set(request_id, [...(logged.get(request_id) ?? []), status])
+  const missing = results
+    .filter(
+      ({ status, outcome, plan }) =>
+        status !== undefined &&
+        outcome !== 'left' &&
+        !isPart(status) &&
+        logged.get(plan.id)?.join() !== String(status),
+    )
+    .map(
+      ({ plan, status }) =>
+        `${plan.id} (${plan.kind}) ${status}: ${logged.get(plan.id)?.join() ?? 'not logged'}`,
+    )
+  t.same(missing, [], 'every answer is logged once')
+}
+
+/** The head of a request that was cut in it has no id to be logged with. */
+const isPart = (status: number): boolean => status === 400 || status === 408
