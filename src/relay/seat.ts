@@ -12,7 +12,7 @@ const OPEN_MS = 10_000
 const CLOSE_MS = 3_000
 /** The first replacement comes at once; those after it wait, each twice as long as the one before. */
 const FIRST_DELAY_MS = 250
-const LONGEST_DELAY_MS = 30_000
+const LONGEST_DELAY_MS = 5_000
 /** After this long without a death, the next replacement comes at once again. */
 const STEADY_MS = 60_000
 

@@ -16,24 +16,34 @@ async function tryOut(at: ListenAddress, reusePort: boolean): Promise<void> {
   await once(server, 'close')
 }
 
+const refusal = (error: unknown, at: ListenAddress) =>
+  listenError(error, { ...at, what: 'listen, the front door' })
+
 /**
  * Threads that share a port would also share it with another slotgate, and take its clients. So it is tried alone first.
  *
  * @throws SlotgateError port_in_use or listen_failed
  */
 export async function mustBeFree(at: ListenAddress): Promise<void> {
-  await tryOut(at, false).catch(async (error: unknown) => {
-    throw await listenError(error, { ...at, what: 'listen, the front door' })
-  })
+  try {
+    await tryOut(at, false)
+  } catch (error) {
+    throw await refusal(error, at)
+  }
 }
 
-/** Whether several threads can listen on one port of this host. */
-export function canBeShared({ host }: ListenAddress): Promise<boolean> {
-  return tryOut({ host, port: 0 }, true).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (UNSUPPORTED.includes(error.code ?? '')) return false
-      throw error
-    },
-  )
+/**
+ * Whether several threads can listen on one port of this host.
+ *
+ * @throws SlotgateError listen_failed when that cannot be found out
+ */
+export async function canBeShared({ host }: ListenAddress): Promise<boolean> {
+  const at = { host, port: 0 }
+  try {
+    await tryOut(at, true)
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && UNSUPPORTED.includes(String(error.code))) return false
+    throw await refusal(error, at)
+  }
 }

@@ -42,6 +42,30 @@ t.test('a claim that becomes a tunnel leaves the requests and is released as a t
   t.same(table.claims(0, 1), { requests: 0, tunnels: 0 })
 })
 
+t.test(
+  'what a dead worker had claimed is forgotten, in all services; what others claimed is not',
+  async (t) => {
+    const layout = { services: 2, workers: 3 }
+    const table = openTable(createBuffer(layout), layout)
+    for (const service of [0, 1]) {
+      table.flip(service, 'blue')
+      for (const worker of [0, 1, 1, 2]) {
+        const claim = table.claim(service, worker)
+        table.claim(service, worker)
+        if (claim) table.toTunnel(claim, worker)
+      }
+      table.flip(service, 'green')
+      table.claim(service, 1)
+    }
+    table.forgetWorker(1)
+    for (const service of [0, 1]) {
+      t.same(table.claims(service, 1), { requests: 2, tunnels: 2 })
+      t.same(table.claims(service, 2), { requests: 0, tunnels: 0 })
+      t.match(table.pointer(service), { generation: 2 })
+    }
+  },
+)
+
 t.test('a claim counts for its generation, even after the slot is live again under another', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
   table.flip(0, 'blue')

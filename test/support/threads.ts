@@ -7,8 +7,8 @@ export interface Threads {
   readonly started: readonly Worker[]
   /** Resolves with the first one after this many, already started or to come. */
   after(count: number): Promise<Worker>
-  /** Runs JavaScript in a thread, after what it is doing now. */
-  run(thread: Worker, script: string): void
+  /** Runs JavaScript in a thread; resolves when it has begun. */
+  run(thread: Worker, script: string): Promise<void>
 }
 
 interface Attached {
@@ -21,6 +21,7 @@ export function watchThreads(t: { teardown(stop: () => void): void }): Threads {
   const waiting = new Set<() => void>()
   const session = new Session()
   const sessions = new Map<string, string>()
+  let runs = 0
   const onWorker = (thread: Worker) => {
     started.push(thread)
     for (const look of waiting) look()
@@ -48,15 +49,24 @@ export function watchThreads(t: { teardown(stop: () => void): void }): Threads {
       look()
       return promise
     },
-    run(thread, script) {
+    async run(thread, script) {
+      const name = `test-${++runs}`
+      const channel = new BroadcastChannel(name)
+      const begun = new Promise((resolve) => {
+        channel.onmessage = resolve
+      })
       session.post('NodeWorker.enable', { waitForDebuggerOnStart: false })
       const sessionId = sessions.get(String(thread.threadId)) ?? ''
-      const params = { expression: `setImmediate(() => { ${script} })` }
+      const params = {
+        expression: `setImmediate(() => { new BroadcastChannel('${name}').postMessage(0); ${script} })`,
+      }
       const message = JSON.stringify({ id: 1, method: 'Runtime.evaluate', params })
       session.post('NodeWorker.sendMessageToWorker', { sessionId, message })
       // Left attached, the debugger would keep a thread that is out of memory from ending.
       session.post('NodeWorker.disable')
       sessions.clear()
+      await begun
+      channel.close()
     },
   }
 }
