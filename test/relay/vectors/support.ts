@@ -78,7 +78,7 @@ export interface Played {
 }
 
 /** Longest wait for the end of one connection. */
-const END_WITHIN_MS = 8_000
+const END_WITHIN_MS = 5_000
 
 /** Sends the bytes, waits for the answers, closes its half, and waits for the end. An error has to be followed by the relay's end. */
 export async function playOne(world: World, play: Play): Promise<Played> {
@@ -169,12 +169,13 @@ export async function playAll(world: World, plays: readonly Play[], atOnce = 24)
 export const wholePlay = (vector: RequestVector): Play => ({
   bytes: vector.raw,
   cuts: [],
+  methods: vector.raw.startsWith('HEAD ') ? ['HEAD'] : [],
   answersWanted: UNFINISHED.has(vector.name) ? 0 : (ANSWERS[vector.name] ?? 1),
 })
 
 export const behindValid = (vector: RequestVector): Play => {
-  const { answersWanted, cuts } = wholePlay(vector)
-  return { bytes: VALID + vector.raw, cuts, answersWanted: answersWanted + 1 }
+  const { answersWanted, cuts, methods = [] } = wholePlay(vector)
+  return { bytes: VALID + vector.raw, cuts, methods: ['GET', ...methods], answersWanted: answersWanted + 1 }
 }
 
 /**
