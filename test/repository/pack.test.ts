@@ -1,8 +1,11 @@
 // B07 and the published package: what is packed, installed elsewhere with nothing but its production dependencies, works.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
 import { globSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import t from 'tap'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -39,6 +42,37 @@ t.test('slotgate --help runs', async (t) => {
 t.test('slotgate and slotgate/kit can be imported', async (t) => {
   const script = "await import('slotgate'); console.log(typeof (await import('slotgate/kit')))"
   t.equal(run(process.execPath, ['--input-type=module', '--eval', script], elsewhere).trim(), 'object')
+})
+
+t.test('slotgate serve runs, with its threads', async (t) => {
+  const key = generateKeyPairSync('ed25519').publicKey.export({ format: 'der', type: 'spki' }).subarray(-32)
+  const config = `listen: 127.0.0.1:0
+threads: 2
+admin:
+  listen: 127.0.0.1:0
+  keys: [{ id: ops, algorithm: ed25519, public_key: "${key.toString('base64')}", allow: [read] }]
+state_dir: state
+services:
+  app:
+    schema: off
+    slots:
+      blue: { public: "http://127.0.0.1:1", internal: "http://127.0.0.1:2" }
+      green: { public: "http://127.0.0.1:3", internal: "http://127.0.0.1:4" }
+`
+  writeFileSync(join(elsewhere, 'proxy.config.yaml'), config)
+  const bin = join(elsewhere, 'node_modules', 'slotgate', 'dist', 'bin.js')
+  const child = spawn(process.execPath, [bin, 'serve'], {
+    cwd: elsewhere,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const exited = once(child, 'exit')
+  const [line] = await once(createInterface(child.stdout), 'line')
+  const up = JSON.parse(line)
+  t.match(up, { msg: 'slotgate is up', threads: 2 })
+  t.equal((await fetch(up.front_door)).status, 503, 'nothing is live')
+  child.kill('SIGTERM')
+  t.same(await exited, [0, null])
 })
 
 t.test('its types are found, and are not any', async (t) => {
