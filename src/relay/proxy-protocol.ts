@@ -25,13 +25,11 @@ export type ProxyHeader =
       kind: 'header'
       /** Where the first byte after the header is. */
       next: number
-      /** null: the header names no client, and the peer of the socket stands for it. */
-      source: Source | null
       /**
-       * False: the proxy speaks for itself, as for a health check. True without a source: the bytes that follow are those of
-       * a client that nobody knows, so what they say in forwarded fields is not the proxy's word.
+       * null: the header names no client, and the peer of the socket stands for it. It may still be a client who writes
+       * what follows (HAProxy sends LOCAL for one on its own Unix socket): forwarded fields in it are not the proxy's word.
        */
-      onBehalf: boolean
+      source: Source | null
     }
 
 const MORE: ProxyHeader = { kind: 'more' }
@@ -104,10 +102,10 @@ function readNames(line: string, next: number): ProxyHeader {
   if (Number(fromPort) > MAX_PORT || Number(toPort) > MAX_PORT)
     return invalid('its line has a port above 65535')
   const address = family === 'TCP4' ? from : canonicalIPv6(from)
-  return { kind: 'header', next, source: { address, port: Number(fromPort) }, onBehalf: true }
+  return { kind: 'header', next, source: { address, port: Number(fromPort) } }
 }
 
-const unknownClient = (next: number): ProxyHeader => ({ kind: 'header', next, source: null, onBehalf: true })
+const unknownClient = (next: number): ProxyHeader => ({ kind: 'header', next, source: null })
 
 /** One client has one spelling, for the lists and counts that go by address. */
 const canonicalIPv6 = (address: string): string =>
@@ -159,14 +157,14 @@ function readVersion2(bytes: Uint8Array, start: number, end: number): ProxyHeade
   if (at >= end) return MORE
   if (bytes[at] !== LOCAL && bytes[at] !== PROXY)
     return invalid('it has a version or command that does not exist')
-  return readBlock(bytes, start, end, bytes[at] === PROXY)
+  return readBlock(bytes, start, end, bytes[at] === LOCAL)
 }
 
-function readBlock(bytes: Uint8Array, start: number, end: number, onBehalf: boolean): ProxyHeader {
+function readBlock(bytes: Uint8Array, start: number, end: number, isLocal: boolean): ProxyHeader {
   const at = start + V2_FAMILY_AT
   if (at >= end) return MORE
   // With LOCAL the block is skipped, its family included.
-  const form = onBehalf ? FORMS.get(bytes[at] ?? 0) : NO_FORM
+  const form = isLocal ? NO_FORM : FORMS.get(bytes[at] ?? 0)
   if (form === undefined) return invalid('it is about neither TCP nor a Unix stream')
   if (start + V2_ADDRESSES_AT > end) return MORE
   const length = wordAt(bytes, start + V2_LENGTH_AT)
@@ -177,5 +175,5 @@ function readBlock(bytes: Uint8Array, start: number, end: number, onBehalf: bool
   // Addresses are not read before the whole block is there. The TLVs behind them are skipped, as a receiver may.
   if (next > end) return MORE
   const source = form.read(bytes.subarray(start + V2_ADDRESSES_AT, next))
-  return { kind: 'header', next, source, onBehalf }
+  return { kind: 'header', next, source }
 }

@@ -28,8 +28,8 @@ const TLVS = '02000661 2e74657374 030004 00000000 ea0005 0176706365'.replaceAll(
 const IPV4_CLIENT = { address: '192.0.2.1', port: 55_555 }
 const IPV6_CLIENT = { address: '2001:db8::1', port: 55_555 }
 
-/** Whole headers, what each says of the client, and whether it is said on behalf of one. */
-const TAKEN: [sentence: string, header: Buffer, source: Source | null, onBehalf?: boolean][] = [
+/** Whole headers, and the client that each names. */
+const TAKEN: [sentence: string, header: Buffer, source: Source | null][] = [
   [
     'a line for IPv4 names its client',
     line('PROXY TCP4 192.0.2.1 198.51.100.2 55555 80'),
@@ -83,19 +83,13 @@ const TAKEN: [sentence: string, header: Buffer, source: Source | null, onBehalf?
     version2('2111', TCP4_BLOCK.padEnd(2 * (PROXY_HEADER_LIMIT_BYTES - 16), '0')),
     IPV4_CLIENT,
   ],
-  ['a health check of the proxy itself keeps the real peer', version2('2000', ''), null, false],
+  ['a connection of the proxy itself keeps the real peer', version2('2000', ''), null],
   [
-    'a health check may have addresses and TLVs, which are skipped',
+    'a connection of the proxy itself may have addresses and TLVs, which are skipped',
     version2('2011', TCP4_BLOCK + TLVS),
     null,
-    false,
   ],
-  [
-    'the family of a health check is ignored, even one that does not exist',
-    version2('20ff', 'ab'),
-    null,
-    false,
-  ],
+  ['the family of LOCAL is ignored, even one that does not exist', version2('20ff', 'ab'), null],
   ['an unspecified family keeps the real peer', version2('2100', ''), null],
   ['an unspecified family keeps the real peer, whatever follows', version2('2100', TLVS), null],
   ['a client on a Unix socket keeps the real peer', version2('2131', '2f'.repeat(216)), null],
@@ -157,15 +151,15 @@ const REFUSED: [sentence: string, bytes: Buffer, detail: RegExp][] = [
   ['a block too short for IPv6', version2('2121', TCP4_BLOCK), /too short/],
   ['a block too short for Unix sockets', version2('2131', '2f'.repeat(215)), /too short/],
   ['a length above the limit', version2('2111', '', PROXY_HEADER_LIMIT_BYTES - 15), /longer than 4096/],
-  ['a length above the limit in a health check', version2('2000', '', 0xffff), /longer than 4096/],
+  ['a length above the limit in LOCAL', version2('2000', '', 0xffff), /longer than 4096/],
 ]
 
 /** Bytes of a first request, which are nobody's to read here. */
 const REQUEST = Buffer.from('GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
 
-for (const [sentence, header, source, onBehalf = true] of TAKEN) {
+for (const [sentence, header, source] of TAKEN) {
   t.test(sentence, async (t) => {
-    const taken = { kind: 'header', next: header.length, source, onBehalf }
+    const taken = { kind: 'header', next: header.length, source }
     t.strictSame(read(header), taken)
     t.strictSame(read(Buffer.concat([header, REQUEST])), taken, 'with a request behind it')
     const cuts = Array.from(header.keys()).filter((end) => readProxyHeader(header, 0, end).kind !== 'more')
