@@ -72,16 +72,18 @@ export function followSockets(t: Scope): OtherEnds {
   }
 }
 
-/** Turns that are given to a relay which this process does not see, because its sockets are in another thread. */
-const BLIND_TURNS = 3
+/** A connection is made within these; after them it is taken for one whose other end is not in this thread. */
+const BLIND_TURNS = 200
 
-/** Resolves when this end has read that many bytes, or will not read them any more. */
+/** @returns whether this end has read exactly that many bytes; false too if it will not read them any more */
 export async function untilRead(
   end: () => Socket | undefined,
   bytes: number,
   isOver: () => boolean,
-): Promise<void> {
+): Promise<boolean> {
   await withinTurns(() => end() !== undefined || isOver(), BLIND_TURNS)
   const socket = end()
-  if (socket) await withinTurns(() => socket.bytesRead >= bytes || socket.destroyed || isOver())
+  if (!socket) return false
+  await withinTurns(() => socket.bytesRead >= bytes || socket.destroyed || isOver())
+  return socket.bytesRead === bytes
 }

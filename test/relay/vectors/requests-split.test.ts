@@ -42,6 +42,18 @@ const playsOf = (vector: RequestVector): Play[] => {
   ]
 }
 
+t.test('a request that is cut somewhere reaches the relay in as many pieces', async (t) => {
+  const world = await startWorld(t)
+  for (const vector of REQUESTS.filter(({ name }) => ['get-with-body', 'te-case-and-ows'].includes(name))) {
+    const played = await playAll(world, playsOf(vector))
+    t.same(
+      played.map(({ apart }) => apart),
+      played.map(({ play }) => play.cuts.length),
+      vector.name,
+    )
+  }
+})
+
 const outcomeOf = ({ answers }: Played) => answers.map(({ status }) => status).join(' ')
 
 /** How the client fares must not depend on how its bytes were cut. */

@@ -71,6 +71,8 @@ export interface Played {
   answers: Answer[]
   rest: string
   text: string
+  /** How many pieces the relay has read by themselves. */
+  apart: number
   /** The connection ended with a reset, or while the client was still writing. */
   broke: string | undefined
   /** No end came in time. */
@@ -122,7 +124,7 @@ export async function playOne(world: World, play: Play): Promise<Played> {
     seen.hangs = true
     socket.destroy()
   }, END_WITHIN_MS)
-  await write(world, socket, play, () => seen.ended)
+  const apart = await write(world, socket, play, () => seen.ended)
   seen.written = true
   finish()
   await over
@@ -133,25 +135,29 @@ export async function playOne(world: World, play: Play): Promise<Played> {
     answers,
     rest,
     text: seen.text,
+    apart,
     broke: seen.broke,
 
     hangs: seen.hangs,
   }
 }
 
+/** @returns how many of the pieces the relay has read by themselves */
 async function write(
   world: World,
   socket: Socket,
   { bytes, cuts }: Play,
   isOver: () => boolean,
-): Promise<void> {
+): Promise<number> {
   let at = 0
+  let apart = 0
   for (const cut of [...cuts, bytes.length]) {
-    if (isOver()) return
-    if (at > 0) await untilRead(() => world.ends.accepted(socket), at, isOver)
+    if (isOver()) break
+    if (at > 0 && (await untilRead(() => world.ends.accepted(socket), at, isOver))) apart++
     if (!socket.destroyed) socket.write(Buffer.from(bytes.slice(at, cut), 'latin1'))
     at = cut
   }
+  return apart
 }
 
 /** Plays all of them, so many at a time, results in the order of the plays. */
