@@ -1,5 +1,6 @@
 // The front door's duties (HTTP.md §1) that neither the vectors nor the other tests of the relay hold it to; each sentence has its number.
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { readAnswers, valuesIn } from '../support/http-bytes.ts'
 import { echo, type Recorder, startRecorder } from '../support/recorder.ts'
@@ -26,6 +27,52 @@ import {
   startWorld,
   wholePlay,
 } from './vectors/support.ts'
+
+/** Where the other duties are held: a vector's name, or the title of a test and its file here. */
+const ELSEWHERE: Record<number, string | [title: string, file: string]> = {
+  1: 'obs-text-value-verbatim',
+  5: 'space-before-first-header',
+  6: 'tls-client-hello-on-plaintext',
+  9: 'space-in-target',
+  15: 'absolute-form-host-mismatch',
+  18: 'options-asterisk',
+  20: 'connect-authority',
+  21: 'dot-segments',
+  26: 'host-missing-1.0',
+  30: 'nul-in-value',
+  31: 'too-many-headers-then-cl',
+  32: 'set-cookie-x3',
+  34: 'xff-underscore-spoof',
+  38: 'te-chunked-then-gzip',
+  39: 'te-gzip-chunked',
+  46: 'pipelined-poison',
+  47: 'cl-negative',
+  51: 'short-cl',
+  52: 'get-with-body',
+  54: 'connection-two-lines',
+  56: 'connection-named-strip',
+  59: 'options-max-forwards-5',
+  60: 'trace-max-forwards-0',
+  61: ['what belongs to the client connection stays there', 'fields'],
+  63: ['100 is answered by the front door', 'stream'],
+  65: ['goes on as a plain request', 'tunnel'],
+  66: 'no-date',
+  70: 'pipelined-after-close',
+}
+
+const readHere = (file: string) => readFileSync(new URL(file, import.meta.url), 'utf8')
+
+t.test('each of the 75 duties is held by something', async (t) => {
+  const own = readFileSync(new URL(import.meta.url), 'utf8').match(/'dut(?:y|ies) [\d, ]+: /g) ?? []
+  const held = new Set([...own.join().matchAll(/\d+/g)].map(([number]) => Number(number)))
+  const vectors = ['requests', 'responses'].map((name) => readHere(`../vectors/${name}.json`)).join()
+  for (let duty = 1; duty <= 75; duty++) {
+    const where = ELSEWHERE[duty]
+    if (typeof where === 'string') t.ok(vectors.includes(`"name": "${where}"`), `duty ${duty}: ${where}`)
+    else if (where) t.ok(readHere(`${where[1]}.test.ts`).includes(where[0]), `duty ${duty}: ${where[0]}`)
+    else t.ok(held.has(duty), `duty ${duty}`)
+  }
+})
 
 const H = 'Host: a.test\r\n'
 const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n'
