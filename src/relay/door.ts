@@ -1,18 +1,24 @@
 // One thread's front door: listens, relays, counts its claims in its own cells, cuts and closes what is its own.
 // Runs in the main thread or in each worker thread.
 import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
 import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
 import type { LineSink, Logger } from '../log.ts'
 import { listenError } from '../ports.ts'
 import type { Backend } from '../slots/occupants.ts'
 import type { ClaimKind, Table } from '../slots/table.ts'
-import { Claims } from './claims.ts'
+import { Admission } from './admission.ts'
+import { Clock } from './clock.ts'
 import { createTrust } from './forwarded.ts'
+import type { Front } from './front.ts'
+import { ClientConnection } from './http1/client.ts'
+import { HeadReader } from './http1/head.ts'
+import type { Journey } from './journey.ts'
 import { createRouter } from './route.ts'
-import { createFrontServer } from './server.ts'
+import { until } from './until.ts'
+import { createUpgrades } from './upgrade/server.ts'
 import { Upstreams } from './upstream.ts'
-import { within } from './within.ts'
 
 export interface DoorOptions {
   relay: RelayConfig
@@ -35,7 +41,7 @@ export interface Door {
   listen(at: ListenAddress, options: { reusePort: boolean }): Promise<ListenAddress>
   /** From the next claim of that slot on; null: the slot holds nothing. */
   setBackend(service: number, slot: SlotName, backend: Backend | null): void
-  /** Ends what is still open of these generations in this thread; returns how many exchanges that were. */
+  /** Ends what is still open of these generations in this thread, tunnels one after the other; returns how many. */
   cut(service: number, generations: readonly number[], kind: ClaimKind): number
   /** Drops the kept connections to a retired release's addresses. */
   forget(addresses: readonly Address[]): void
@@ -46,21 +52,69 @@ export interface Door {
 /** How long exchanges that were cut may take to end. */
 const CUT_MS = 2_000
 
-export function createDoor({ relay: config, services, table, worker, log }: DoorOptions): Door {
-  const claims = new Claims(table, worker)
-  const upstreams = new Upstreams(config.upstreamIdleMs)
+/** Tunnels are cut one after the other, since each of their clients will come back at once. */
+const CUT_APART_MS = 5
+const CUT_ALL_MS = 2_000
+
+const limitsOf = (config: RelayConfig): number[] => [
+  config.headTimeoutMs,
+  config.keepAliveTimeoutMs,
+  config.stallTimeoutMs,
+  config.connectTimeoutMs,
+  config.upstreamTimeoutMs,
+  config.upstreamIdleMs,
+]
+
+function cutApart(tunnels: readonly Journey[]): void {
+  const apartMs = Math.min(CUT_APART_MS, CUT_ALL_MS / tunnels.length)
+  for (const [at, tunnel] of tunnels.entries()) {
+    if (at === 0) tunnel.cut()
+    else setTimeout(() => tunnel.isSettled || tunnel.cut(), at * apartMs).unref()
+  }
+}
+
+export function createDoor({ relay: config, services, table, worker, log, lines }: DoorOptions): Door {
+  const clients = new Set<ClientConnection>()
+  const clock = new Clock(limitsOf(config), tick)
+  const upstreams = new Upstreams({
+    idleMs: config.upstreamIdleMs,
+    reuse: config.upstreamReuse,
+    headLimitBytes: config.headLimitBytes,
+    nowMs: () => clock.nowMs,
+  })
+  const upgrades = createUpgrades(() => front, config)
   let closing = false
-  const server = createFrontServer(
-    {
-      config,
-      route: createRouter(services),
-      isTrusted: createTrust(config.trustedProxies),
-      claims,
-      upstreams,
-      log,
-    },
-    () => closing,
-  )
+  const front: Front = {
+    config,
+    route: createRouter(services),
+    isTrusted: createTrust(config.trustedProxies),
+    table,
+    worker,
+    upstreams,
+    heads: new HeadReader(config),
+    clock,
+    log,
+    lines,
+    isClosing: () => closing,
+    upgrade: (socket, unread, from) => upgrades.take(socket, unread, from),
+  }
+  const admission = new Admission(front)
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
+    if (admission.admits(socket)) clients.add(new ClientConnection(socket, front, left))
+  })
+
+  const left = (client: ClientConnection): void => void clients.delete(client)
+
+  function tick(nowMs: number): void {
+    upstreams.tick(nowMs)
+    for (const client of clients) client.tick(nowMs)
+  }
+
+  const open = (): Journey[] => [
+    ...[...clients].flatMap(({ exchange }) => exchange ?? []),
+    ...upgrades.tunnels,
+  ]
+  const isEmpty = () => clients.size === 0 && upgrades.tunnels.size === 0
 
   return {
     async listen({ host, port }, { reusePort }) {
@@ -76,19 +130,23 @@ export function createDoor({ relay: config, services, table, worker, log }: Door
       return { host, port: typeof address === 'object' && address ? address.port : port }
     },
     setBackend: (service, slot, backend) => upstreams.set(service, slot, backend),
-    cut: (service, generations, kind) => claims.cut(service, generations, kind),
+    cut(service, generations, kind) {
+      const cut = open().filter((one) => one.isOf(service, generations, kind))
+      if (kind === 'tunnels') cutApart(cut)
+      else for (const one of cut) one.cut()
+      return cut.length
+    },
     forget: (addresses) => upstreams.forget(addresses),
     async close(withinMs) {
       closing = true
-      // Answers that have not begun say `Connection: close`; idle connections are closed by `server.close`.
-      for (const { response } of claims.open) if (!response.headersSent) response.shouldKeepAlive = false
       const closed = server.listening ? once(server, 'close') : undefined
       server.close()
-      await within(withinMs, (signal) => claims.whenEmpty(signal))
-      for (const exchange of claims.open) exchange.abandon('drain_cut')
-      // Each has its exit now; what is still open is a connection without a request.
-      await within(CUT_MS, (signal) => claims.whenEmpty(signal))
-      server.closeAllConnections()
+      for (const client of clients) client.closeIdle()
+      await until(isEmpty, withinMs)
+      for (const one of open()) one.cut()
+      await until(isEmpty, CUT_MS)
+      for (const client of clients) client.destroy()
+      clock.stop()
       upstreams.close()
       await closed
     },

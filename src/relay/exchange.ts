@@ -1,97 +1,364 @@
-// One exchange: a client's request from its first byte until both sides are done with it, and its one way to end early.
+// A request's journey, told from top to bottom: from its head to the app, and from the app's head to the last octet.
+// Each step goes on or throws; what is thrown becomes the answer. Runs in the thread of the client's connection.
 import { randomUUID } from 'node:crypto'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Socket } from 'node:net'
-import { type Code, type Facts, SlotgateError } from '../errors.ts'
-import type { Claim } from '../slots/table.ts'
-import { type RawFields, valuesOf } from './fields.ts'
+import { type Code, SlotgateError } from '../errors.ts'
+import type { Peer } from './forwarded.ts'
+import type { Front } from './front.ts'
+import type { AppConnection, Asker, Content, Taken } from './http1/app.ts'
+import { BodyReader, type Framing } from './http1/body.ts'
+import { type HeadReader, Unreadable } from './http1/head.ts'
+import { afterContent, beforeContent, interimHead, requestHead, responseHead } from './http1/outgoing.ts'
+import { asRefusal, type Request, screen } from './http1/request.ts'
+import { isEventStream, type Response } from './http1/response.ts'
+import { Journey } from './journey.ts'
+import { answerTo, asSlotgateError, CLOSES, localAnswer } from './refuse.ts'
+import type { Pool } from './upstream.ts'
 
-/** What becomes known on the way; the log line is made of it. */
-export interface Known {
-  service?: string
-  claim?: Claim
-  release?: string
-  /** Who the client is, by the trusted proxies' word. */
-  client?: string
-  status?: number
-  upstreamMs?: number
-  error?: SlotgateError
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
+
+/** RFC 9110 §9.2.2. A body may have been sent in part, so only requests without one. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+/** Over so long the rate of a request's body is looked at. */
+const RATE_WINDOW_MS = 30_000
+
+const REFUSED = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH'])
+
+/** A client's connection, as far as an exchange is concerned with it. */
+export interface Client extends Peer {
+  /** The client does not take what it is sent. */
+  readonly isFull: boolean
+  readonly isClosed: boolean
+  /** Whether the client, after this exchange, is to open another connection. */
+  readonly isLast: boolean
+  /** The next thing has to happen within this time from now. */
+  expect(withinMs: number): void
+  /** Writes text of Latin-1, or any text. */
+  write(text: string): void
+  writeUtf8(text: string): void
+  /** Writes a part of an answer. */
+  send(head: string, content: Content, tail: string): Taken
+  /** Stops reading from it, and goes on. */
+  pause(): void
+  resume(): void
+  /** The whole answer was written: `settle` the exchange when it has left. */
+  finish(closes: boolean): void
+  /** Ends the connection so that nobody takes the answer for complete. */
+  breakOff(minor: number): void
 }
 
-const SAFE_ID = /^[\w.:+/=@-]{1,128}$/
+export class Exchange extends Journey implements Asker {
+  readonly #client: Client
+  #request: Request | null = null
+  #body: BodyReader | null = null
+  #pool: Pool | null = null
+  #app: AppConnection | null = null
+  /** The request's head as it was sent, for the one case in which it is sent again. */
+  #outgoing = ''
+  #framing: Framing | null = null
+  #closes = true
+  #askedMs = 0
+  /** The body so far, and what it was at the beginning of the window. */
+  #received = 0
+  #windowBegan = 0
+  #windowReceived = 0
+  /** The minor version of HTTP/1 that the client speaks. */
+  minor = 1
 
-/** A request id is kept if it is harmless in a log and in a header, else made. */
-function requestIdOf(raw: RawFields): string {
-  const ids = valuesOf(raw, 'x-request-id')
-  const [id = ''] = ids
-  return ids.length === 1 && SAFE_ID.test(id) ? id : randomUUID()
-}
-
-export class Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-  readonly client: Socket
-  /** What the client sent behind the head of an upgrade request; null: not an upgrade. */
-  readonly early: Buffer | null
-  readonly requestId: string
-  readonly known: Known = {}
-  bytes = 0
-  /** The client said that it will send no more, before the answer began, and still reads. */
-  halfClosed = false
-  readonly #startedMs = performance.now()
-  readonly #abandoned = new AbortController()
-  #timer: NodeJS.Timeout | undefined
-
-  constructor(request: IncomingMessage, response: ServerResponse, client: Socket, early: Buffer | null) {
-    this.request = request
-    this.response = response
-    this.client = client
-    this.early = early
-    this.requestId = requestIdOf(request.rawHeaders)
-    // Without a listener a reset would be thrown; `clientClosed` follows and says what there is to say.
-    request.on('error', () => {})
-    response.on('error', () => {})
+  constructor(client: Client, front: Front) {
+    super(front, client)
+    this.#client = client
   }
 
-  /** Aborted when the exchange ends early; the reason is a SlotgateError. Everything under way listens to it. */
-  get signal(): AbortSignal {
-    return this.#abandoned.signal
+  /** The whole request was received. */
+  get isReceived(): boolean {
+    return this.#body === null || this.#body.done
   }
 
-  get ageMs(): number {
-    return performance.now() - this.#startedMs
+  /** The head of an answer was sent. */
+  get isAnswered(): boolean {
+    return this.#framing !== null
   }
 
-  /** Ends the exchange, whoever wants that: the client, a timer, a limit, the end of a drain. */
-  abandon(code: Code, facts: Facts = {}): void {
-    if (!this.signal.aborted) this.#abandoned.abort(new SlotgateError(code, facts))
+  // From the client's head to the app.
+
+  /**
+   * Takes the request whose head was read just now, with what is at hand of its body.
+   *
+   * @returns where the octets behind it begin; -1: it asks for an upgrade, and is not this exchange's
+   */
+  begin(buffer: Buffer, headEnd: number): number {
+    const { heads, config } = this.front
+    this.read(heads)
+    this.minor = heads.minor
+    let next = headEnd
+    try {
+      const request = screen(heads, config)
+      if (request.upgrade) return -1
+      this.#request = request
+      const body = new BodyReader(request.framing)
+      this.#body = body
+      next = this.#receive(body, buffer, headEnd, buffer.length)
+      if (request.local) this.#answerLocally()
+      else this.#forward(request, body, buffer)
+    } catch (error) {
+      this.refuse(error)
+    }
+    return next
   }
 
-  /** The client's connection is closed. That is how a tunnel ends; for a request it is an early end. */
-  clientClosed(): void {
-    if (this.known.status !== 101 && !this.response.writableFinished) this.abandon('client_closed')
+  /** The final recipient of an `OPTIONS` that is not to go further is the front door itself. */
+  #answerLocally(): void {
+    this.status = 204
+    this.#answer(localAnswer(), '')
+  }
+
+  #forward(request: Request, body: BodyReader, buffer: Buffer): void {
+    const { heads, config } = this.front
+    const pool = this.enter(request)
+    this.#pool = pool
+    const fields = this.fieldsFor(request, heads)
+    this.#outgoing = requestHead(request.method, request.target, fields, config.upstreamReuse)
+    if (request.awaitsContinue && !body.done && body.to === body.from) this.#client.write(CONTINUE)
+    this.#askedMs = performance.now()
+    this.#ask(pool.borrow(), body, buffer)
+  }
+
+  #ask(app: AppConnection, body: BodyReader, buffer: Buffer): void {
+    this.#app = app
+    app.lend(this)
+    this.#send(app, this.#outgoing, body, buffer)
+    this.#expectNext()
+  }
+
+  /** Sends what was read of the body, framed as the head says. */
+  #send(app: AppConnection, head: string, body: BodyReader, buffer: Buffer): void {
+    const { kind } = body.framing
+    const size = body.to - body.from
+    app.requestSent = body.done
+    const before = head + beforeContent(kind, size)
+    const ready = app.send(before, buffer, body.from, body.to, afterContent(kind, size, body.done))
+    if (!ready && !body.done) this.#client.pause()
   }
 
   /**
-   * Arms the exchange's one timer, in place of what it waited for before.
+   * Takes more of the body from the client.
    *
-   * @param withinMs how long nothing may happen
-   * @param blame who kept it waiting, decided when the time is up; nobody, if it armed the timer anew
+   * @returns where what no longer belongs to it begins
    */
-  expect(withinMs: number, blame: () => Code | undefined, facts?: Facts): void {
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => {
-      const code = blame()
-      if (code) this.abandon(code, facts)
-    }, withinMs)
+  receive(buffer: Buffer, start: number, end: number): number {
+    const body = this.#body
+    if (body === null) return start
+    try {
+      const next = this.#receive(body, buffer, start, end)
+      if (this.#app !== null) this.#send(this.#app, '', body, buffer)
+      // An answer that has begun has a clock of its own.
+      if (!this.isAnswered) this.#expectNext()
+      return next
+    } catch (error) {
+      this.abandon(error)
+      return end
+    }
   }
 
-  /** Something happened: the timer starts anew. */
-  progress(): void {
-    this.#timer?.refresh()
+  #receive(body: BodyReader, buffer: Buffer, start: number, end: number): number {
+    const { bodyLimitBytes } = this.front.config
+    const next = body.read(buffer, start, end)
+    this.#received += body.to - body.from
+    if (bodyLimitBytes > 0 && this.#received > bodyLimitBytes) {
+      throw new SlotgateError('request_too_large', { limit_bytes: bodyLimitBytes })
+    }
+    return next
   }
 
-  stopTimer(): void {
-    clearTimeout(this.#timer)
+  /** The next thing to happen on the way to an answer has its own limit. */
+  #expectNext(): void {
+    const { connectTimeoutMs, upstreamTimeoutMs, stallTimeoutMs } = this.front.config
+    if (this.#app?.connecting) this.#client.expect(connectTimeoutMs)
+    else this.#client.expect(this.isReceived ? upstreamTimeoutMs : stallTimeoutMs)
+  }
+
+  connected(): void {
+    if (!this.isAnswered) this.#expectNext()
+  }
+
+  /** The app takes more of the body. */
+  drained(): void {
+    this.#client.resume()
+    if (!this.isAnswered) this.#expectNext()
+  }
+
+  // From the app's head to the client's last octet.
+
+  /** RFC 9110 §15.2: interim answers go on, except to HTTP/1.0. A 100 was answered here. */
+  interim(head: HeadReader): void {
+    if (head.status !== 100 && this.minor === 1) this.#client.write(interimHead(head))
+  }
+
+  /** The app has answered: its head goes on with what is at hand of the body, in one write. */
+  answered(head: HeadReader, response: Response, content: Content): Taken {
+    this.upstreamMs = performance.now() - this.#askedMs
+    this.#outgoing = ''
+    this.status = head.status
+    if (isEventStream(head)) this.toTunnel()
+    const framing = this.#framingOf(response)
+    // RFC 9112 §9.3: no lasting connection with an HTTP/1.0 client through a proxy; §9.6: an unread body ends it.
+    this.#closes =
+      !this.#request?.persistent || !this.isReceived || framing.kind === 'close' || this.#client.isLast
+    this.#framing = framing
+    return this.#deliver(responseHead(head, framing, this.#closes), framing, content)
+  }
+
+  /** How the body ends on the connection to the client, who may not know chunks (RFC 9112 §7.1). */
+  #framingOf({ declared }: Response): Framing {
+    if (declared.kind === 'none' || declared.kind === 'length') return declared
+    return { kind: this.minor === 1 ? 'chunked' : 'close' }
+  }
+
+  content(content: Content): Taken {
+    return this.#deliver('', this.#framing ?? { kind: 'none' }, content)
+  }
+
+  #deliver(head: string, { kind }: Framing, content: Content): Taken {
+    const { body } = content
+    const size = body.to - body.from
+    this.bytes += size
+    this.#expectMore()
+    return this.#client.send(head + beforeContent(kind, size), content, afterContent(kind, size, body.done))
+  }
+
+  #expectMore(): void {
+    const { tunnelIdleMs, stallTimeoutMs } = this.front.config
+    this.#client.expect(this.claim?.kind === 'tunnels' ? tunnelIdleMs : stallTimeoutMs)
+  }
+
+  /** The client takes more of the answer. */
+  clientDrained(): void {
+    if (this.isAnswered) this.#expectMore()
+    this.#app?.resume()
+  }
+
+  complete(): void {
+    this.#app = null
+    this.#client.finish(this.#closes)
+  }
+
+  // The ways to end early.
+
+  /** The app's connection is gone, or what came over it is no answer. */
+  lost(app: AppConnection, error: unknown): void {
+    this.#app = null
+    const refusal = this.#lossOf(app, error)
+    if (refusal !== null) this.refuse(refusal)
+    else this.#askAgain()
+  }
+
+  /**
+   * The app closed a kept connection at the very moment it was used again. On a fresh one, so that it cannot meet a
+   * second of that kind: never two retries.
+   */
+  #askAgain(): void {
+    if (this.#body !== null && this.#pool !== null) this.#ask(this.#pool.open(), this.#body, NOTHING)
+  }
+
+  /** @returns null: the request may be sent once more */
+  #lossOf(app: AppConnection, error: unknown): unknown {
+    if (error instanceof Unreadable) return new SlotgateError('upstream_invalid', {}, { cause: error })
+    const code = (error as NodeJS.ErrnoException | undefined)?.code ?? ''
+    if (error instanceof Error && code === '') return error
+    const repeatable = IDEMPOTENT.has(this.method) && this.#body?.framing.kind === 'none'
+    if (app.reused && !app.heard && repeatable) return null
+    return new SlotgateError(REFUSED.has(code) ? 'upstream_refused' : 'upstream_failed', {}, { cause: error })
+  }
+
+  /** Ends the exchange, whoever wants that: a limit, the end of a drain, a client that breaks the rules. */
+  abandon(error: unknown): void {
+    this.#app?.destroy()
+    this.#app = null
+    this.refuse(error)
+  }
+
+  /** At the end of a drain: one that waits for its answer gets a page; one that is being answered can only be cut. */
+  cut(): void {
+    const code = this.isAnswered || this.claim?.kind === 'tunnels' ? 'drain_cut' : 'upstream_timeout'
+    this.abandon(new SlotgateError(code))
+  }
+
+  /** The time for what is waited for is up. */
+  expired(): void {
+    this.abandon(new SlotgateError(this.#blame()))
+  }
+
+  #blame(): Code {
+    const app = this.#app
+    if (this.isAnswered) return app === null || this.#client.isFull ? 'client_closed' : 'upstream_timeout'
+    return this.isReceived || app === null || app.connecting || app.isFull
+      ? 'upstream_timeout'
+      : 'request_timeout'
+  }
+
+  /** A body that comes drop by drop would hold its slot as long as it likes. */
+  tick(nowMs: number): void {
+    const { bodyRateBytes } = this.front.config
+    if (bodyRateBytes === 0 || this.isReceived) return
+    const waits = this.#windowBegan === 0 || this.#app?.isFull
+    if (!waits && nowMs - this.#windowBegan < RATE_WINDOW_MS) return
+    const least = (bodyRateBytes * RATE_WINDOW_MS) / 1_000
+    const tooSlow = !waits && this.#received - this.#windowReceived < least
+    this.#windowBegan = nowMs
+    this.#windowReceived = this.#received
+    if (tooSlow) this.abandon(new SlotgateError('request_timeout'))
+  }
+
+  clientHalfClosed(goneMs: number): void {
+    if (this.claim?.kind === 'tunnels') {
+      this.abandon(new SlotgateError('client_closed'))
+      return
+    }
+    const before = this.bytes
+    setTimeout(() => {
+      // The app is not silent, or the client is slow: the next write that arrives tells whether it is there.
+      if (this.isSettled || this.bytes !== before || this.#client.isFull) return
+      this.abandon(new SlotgateError('client_closed'))
+    }, goneMs).unref()
+  }
+
+  /** The client's connection is closed, whoever closed it. */
+  clientClosed(): void {
+    this.error ??= new SlotgateError('client_closed')
+    this.#app?.destroy()
+    this.#app = null
+    this.settle()
+  }
+
+  /** The exit of every failed exchange. */
+  refuse(thrown: unknown): void {
+    if (this.isSettled) return
+    if (this.requestId === '') this.requestId = randomUUID()
+    const error = asSlotgateError(asRefusal(thrown, this.front.config), this.requestId)
+    this.error = error
+    const unanswerable = error.entry.status === 0 || error.code === 'client_closed'
+    if (this.#client.isClosed) this.settle()
+    else if (this.isAnswered || unanswerable) this.#client.breakOff(this.minor)
+    else this.#answerWith(error)
+  }
+
+  #answerWith(error: SlotgateError): void {
+    const { status, head, body } = answerTo(error, this.accept, this.requestId)
+    this.status = status
+    this.#answer(head, this.method === 'HEAD' ? '' : body)
+  }
+
+  /** slotgate's own answer. */
+  #answer(head: string, body: string): void {
+    this.#closes =
+      CLOSES.has(this.status) || !this.#request?.persistent || !this.isReceived || this.#client.isLast
+    this.#framing = { kind: 'none' }
+    this.bytes = Buffer.byteLength(body)
+    this.#client.expect(this.front.config.stallTimeoutMs)
+    this.#client.writeUtf8(`${head}${this.#closes ? 'Connection: close\r\n' : ''}\r\n${body}`)
+    this.#client.finish(this.#closes)
   }
 }
+
+const NOTHING = Buffer.alloc(0)

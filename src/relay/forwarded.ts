@@ -7,6 +7,14 @@ export type Trust = (address: string) => boolean
 
 const familyOf = (address: string) => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
 
+/** Who is at the other end of a client's connection. */
+export interface Peer {
+  /** The address of the client, or of the proxy in front. */
+  readonly peer: string
+  /** Whether what the peer says of others is believed. */
+  readonly trusted: boolean
+}
+
 /** A dual-stack listener shows IPv4 peers as `::ffff:192.0.2.1`. */
 export const plainAddress = (address: string): string => address.replace(/^::ffff:(?=\d+\.)/i, '')
 

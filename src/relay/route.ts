@@ -1,7 +1,6 @@
 // Finding the service of a request by host and path, and keeping the app's internal paths off the front door. Pure.
 import type { ServiceConfig } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
-import type { Head } from './screen.ts'
 
 /** The path as sent, without query; a fragment has no business in a request, but routers cut it off too. */
 export const pathOf = (target: string): string => target.split(/[?#]/, 1)[0] ?? target
@@ -46,6 +45,12 @@ const byPrecedence = (one: ServiceConfig, other: ServiceConfig): number =>
   Number(other.hosts.length > 0) - Number(one.hosts.length > 0) ||
   other.pathPrefix.length - one.pathPrefix.length
 
+/** What a request is routed by. */
+export interface Routed {
+  readonly hostname: string
+  readonly target: string
+}
+
 export interface Route {
   /** Index into the config's services, as the pointer table counts them. */
   index: number
@@ -57,7 +62,7 @@ export interface Route {
  * @throws SlotgateError from that function: `no_such_site`, or `internal_path` for a path that only the internal
  *   port may answer, in whatever spelling the app's router would take for it
  */
-export function createRouter(services: readonly ServiceConfig[]): (head: Head) => Route {
+export function createRouter(services: readonly ServiceConfig[]): (request: Routed) => Route {
   const routes = services
     .map((service, index) => ({ index, service, hidden: new Set(service.hiddenPaths.map(plainest)) }))
     .sort((one, other) => byPrecedence(one.service, other.service))

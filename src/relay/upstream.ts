@@ -1,60 +1,125 @@
 // Where the slots' releases are reached, and the kept connections to them.
-import { Agent } from 'node:http'
-import type { Duplex } from 'node:stream'
 import type { Address } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
 import { SlotgateError } from '../errors.ts'
 import type { Backend } from '../slots/occupants.ts'
 import type { Claim } from '../slots/table.ts'
+import { AppConnection, type Home } from './http1/app.ts'
+import { Buffers } from './http1/buffers.ts'
+import { HeadReader } from './http1/head.ts'
 
-/** One address to ask, with the pool of its connections. */
+/** Far more than any app sends, and a bound on what one answer may cost. */
+export const ANSWER_FIELDS = 500
+
+/** What to ask, and over which connections. */
 export interface App {
   release: string
-  address: Address
   pool: Pool
 }
 
+interface Options {
+  /** How long an unused connection is kept: shorter than an app keeps it, so that it is we who close it. */
+  idleMs: number
+  /** Connections are used again. */
+  reuse: boolean
+  headLimitBytes: number
+  nowMs: () => number
+}
+
+interface Reading {
+  heads: HeadReader
+  buffers: Buffers
+}
+
 /** The kept connections to one address; lives until the address is forgotten. */
-export class Pool extends Agent {
+export class Pool implements Home {
+  readonly address: Address
+  readonly #options: Options
+  readonly #reading: Reading
+  /** The one that was used last is used first: the others may then grow old and go. */
+  readonly #idle: AppConnection[] = []
   #retired = false
 
-  /** @param idleMs shorter than an app keeps idle connections, so that it is we who close them */
-  constructor(idleMs: number) {
-    super({ keepAlive: true, timeout: idleMs, scheduling: 'lifo' })
+  constructor(address: Address, options: Options, reading: Reading) {
+    this.address = address
+    this.#options = options
+    this.#reading = reading
   }
 
-  /** Called by node:http when an answer is complete: may the connection be used again? */
-  override keepSocketAlive(socket: Duplex): boolean {
-    // Declared as void, but false is what makes node:http close the connection.
-    const kept: unknown = super.keepSocketAlive(socket)
-    return kept !== false && !this.#retired
+  /** @returns a kept connection, or a new one */
+  borrow(): AppConnection {
+    return this.#idle.pop() ?? this.open()
+  }
+
+  /** @returns a new connection */
+  open(): AppConnection {
+    return new AppConnection(this, this.#reading)
+  }
+
+  keep(app: AppConnection): boolean {
+    if (this.#retired || !this.#options.reuse) return false
+    app.idleSinceMs = this.#options.nowMs()
+    this.#idle.push(app)
+    return true
+  }
+
+  left(app: AppConnection): void {
+    const at = this.#idle.indexOf(app)
+    if (at >= 0) this.#idle.splice(at, 1)
+  }
+
+  /** Closes what was not used for too long; the oldest come first. */
+  tick(nowMs: number): void {
+    let old = 0
+    while (old < this.#idle.length && nowMs - (this.#idle[old]?.idleSinceMs ?? nowMs) >= this.#options.idleMs)
+      old++
+    for (const app of this.#idle.splice(0, old)) app.destroy()
   }
 
   /** Closes what is idle; what is in use closes after its answer. */
   retire(): void {
     this.#retired = true
-    for (const socket of Object.values(this.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy()
+    for (const app of this.#idle.splice(0)) app.destroy()
   }
 }
 
 const keyOf = (address: Address): string =>
   address.kind === 'unix' ? `unix:${address.path}` : `${address.host}:${address.port}`
 
-/** Lives as long as the relay. */
-export class Upstreams {
-  readonly #idleMs: number
-  readonly #backends = new Map<string, Backend>()
-  readonly #pools = new Map<string, Pool>()
-  #turn = 0
+/** Where one release is reached, with the pools of its addresses. */
+interface Target {
+  readonly release: string
+  readonly addresses: readonly Address[]
+  pools: Pool[]
+  turn: number
+}
 
-  constructor(idleMs: number) {
-    this.#idleMs = idleMs
+/** Lives as long as the door. */
+export class Upstreams {
+  readonly #options: Options
+  readonly #reading: Reading
+  /** By service and slot. */
+  readonly #targets: { blue?: Target; green?: Target }[] = []
+  readonly #pools = new Map<string, Pool>()
+
+  constructor(options: Options) {
+    this.#options = options
+    const limits = {
+      headLimitBytes: options.headLimitBytes,
+      targetLimitBytes: 0,
+      fieldLimit: ANSWER_FIELDS,
+    }
+    this.#reading = { heads: new HeadReader(limits), buffers: new Buffers() }
   }
 
   set(service: number, slot: SlotName, backend: Backend | null): void {
-    const key = `${service}/${slot}`
-    if (backend) this.#backends.set(key, backend)
-    else this.#backends.delete(key)
+    const targets = this.#targets[service] ?? {}
+    this.#targets[service] = targets
+    if (backend === null) delete targets[slot]
+    else {
+      const pools = backend.addresses.map((address) => this.#poolOf(address))
+      targets[slot] = { ...backend, pools, turn: 0 }
+    }
   }
 
   /**
@@ -62,10 +127,11 @@ export class Upstreams {
    * @throws SlotgateError `live_down` when it has none
    */
   pick({ service, slot }: Claim): App {
-    const backend = this.#backends.get(`${service}/${slot}`)
-    const address = backend?.addresses[this.#turn++ % backend.addresses.length]
-    if (!backend || !address) throw new SlotgateError('live_down')
-    return { release: backend.release, address, pool: this.#poolOf(address) }
+    const target = this.#targets[service]?.[slot]
+    const pool = target?.pools[target.turn]
+    if (target === undefined || pool === undefined) throw new SlotgateError('live_down')
+    target.turn = (target.turn + 1) % target.pools.length
+    return { release: target.release, pool }
   }
 
   forget(addresses: readonly Address[]): void {
@@ -73,6 +139,15 @@ export class Upstreams {
       this.#pools.get(key)?.retire()
       this.#pools.delete(key)
     }
+    // Who is still sent to one of them, after a restart on the same port say, gets a pool that keeps.
+    for (const { blue, green } of this.#targets.filter(Boolean)) {
+      for (const target of [blue, green])
+        if (target) target.pools = target.addresses.map((one) => this.#poolOf(one))
+    }
+  }
+
+  tick(nowMs: number): void {
+    for (const pool of this.#pools.values()) pool.tick(nowMs)
   }
 
   close(): void {
@@ -82,7 +157,7 @@ export class Upstreams {
 
   #poolOf(address: Address): Pool {
     const key = keyOf(address)
-    const pool = this.#pools.get(key) ?? new Pool(this.#idleMs)
+    const pool = this.#pools.get(key) ?? new Pool(address, this.#options, this.#reading)
     this.#pools.set(key, pool)
     return pool
   }

@@ -8,6 +8,9 @@ import type { ClaimKind, Table } from '../slots/table.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { DrainView } from './types.ts'
 
+/** How long what was cut may take to end: tunnels are told so first, one after the other. */
+const GOODBYE_MS = 5_000
+
 export interface DrainsOptions {
   readonly index: number
   readonly name: string
@@ -100,7 +103,11 @@ export class Drains {
     const generations = [...occupant.generations]
     const signal = AbortSignal.any([limit, callOff.signal, closing])
     await dataPlane.whenDrained(index, generations, kind, signal)
-    return limit.aborted && !callOff.signal.aborted ? dataPlane.cut(index, generations, kind) : 0
+    if (!limit.aborted || callOff.signal.aborted) return 0
+    const cut = await dataPlane.cut(index, generations, kind)
+    const goodbyes = AbortSignal.any([AbortSignal.timeout(GOODBYE_MS), callOff.signal, closing])
+    await dataPlane.whenDrained(index, generations, kind, goodbyes)
+    return cut
   }
 
   async #report({ occupant, slot, started }: Drain, cut: Cut): Promise<void> {

@@ -38,7 +38,6 @@ t.test('what belongs to the client connection stays there, and what Connection n
       'Trailer: X\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\nProxy: http://evil\r\nX-Stays: 1\r\n',
   )
   t.same(fields.map(([name]) => name).sort(), [
-    'connection',
     'host',
     'via',
     'x-forwarded-for',
@@ -47,7 +46,6 @@ t.test('what belongs to the client connection stays there, and what Connection n
     'x-request-id',
     'x-stays',
   ])
-  t.same(get(fields, 'connection'), ['keep-alive'])
 })
 
 t.test('no field of a client takes away or doubles a field that slotgate adds', async (t) => {
@@ -149,14 +147,14 @@ t.test('a request id is kept when it is harmless, else made', async (t) => {
   }
 })
 
-t.test('Via is continued, repeated fields stay in order, Cookie lines become one', async (t) => {
+t.test('Via is continued, repeated fields stay in order, Cookie lines too', async (t) => {
   const { ask } = await start(t)
   const fields = await ask(
     'Via: 1.0 edge\r\nX-A: 1\r\nx-a: 2\r\nCookie: a=1\r\nCookie: b=2\r\n__proto__: x\r\nX-Obs: \xe9\xff\r\n',
   )
   t.same(get(fields, 'via'), ['1.0 edge, 1.1 slotgate'])
   t.same(get(fields, 'x-a'), ['1', '2'])
-  t.same(get(fields, 'cookie'), ['a=1; b=2'])
+  t.same(get(fields, 'cookie'), ['a=1', 'b=2'])
   t.same(get(fields, 'x-obs'), ['\xe9\xff'])
 })
 

@@ -1,0 +1,29 @@
+// What every connection of a thread works with; made once.
+import type { Socket } from 'node:net'
+import type { RelayConfig } from '../config/types.ts'
+import type { LineSink, Logger } from '../log.ts'
+import type { Table } from '../slots/table.ts'
+import type { Clock } from './clock.ts'
+import type { Peer, Trust } from './forwarded.ts'
+import type { HeadReader } from './http1/head.ts'
+import type { Route, Routed } from './route.ts'
+import type { Upstreams } from './upstream.ts'
+
+export interface Front {
+  readonly config: RelayConfig
+  readonly route: (request: Routed) => Route
+  readonly isTrusted: Trust
+  readonly table: Table
+  /** Whose claim cells this thread counts in. */
+  readonly worker: number
+  readonly upstreams: Upstreams
+  /** Reads the heads of requests. */
+  readonly heads: HeadReader
+  readonly clock: Clock
+  readonly log: Logger
+  readonly lines: LineSink
+  /** No connection is to outlive its exchange. */
+  isClosing(): boolean
+  /** Takes over a connection whose next request asks for an upgrade; `unread` is what was read of it. */
+  upgrade(socket: Socket, unread: Buffer, from: Peer): void
+}

@@ -1,0 +1,265 @@
+// One connection to an app: sends a request, reads the answer strictly, and knows whether it may be used again.
+// Runs in the thread of the exchange.
+import { connect, type Socket } from 'node:net'
+import type { Address } from '../../config/types.ts'
+import { BodyReader } from './body.ts'
+import type { Buffers } from './buffers.ts'
+import type { HeadReader } from './head.ts'
+import { isPersistent } from './request.ts'
+import { type Response, screenResponse } from './response.ts'
+import { writeMessage } from './write.ts'
+
+/** Who gets what the app says. What it throws, ends the connection. */
+export interface Asker {
+  readonly method: string
+  /** An interim answer (1xx but 101). */
+  interim(head: HeadReader): void
+  /** The head of the answer and what is at hand of its body, at `body.from` to `body.to`. */
+  answered(head: HeadReader, response: Response, content: Content): Taken
+  /** More of its body. */
+  content(content: Content): Taken
+  /** The app has taken what was sent so far. */
+  drained(): void
+  /** The connection is established. */
+  connected(): void
+  /** The answer is complete; the connection is no longer the asker's. */
+  complete(): void
+  /** The connection ended before the answer was complete, or what it said is no answer. */
+  lost(app: AppConnection, error: unknown): void
+}
+
+/** Octets of a body, at `body.from` to `body.to` of the buffer. */
+export interface Content {
+  readonly body: BodyReader
+  readonly buffer: Buffer
+  /** The buffer is read into again at once: what is not written by then has to be copied. */
+  readonly common: boolean
+}
+
+/** What became of the octets that an asker was given. */
+export interface Taken {
+  /** They are still being written: their buffer must not be used again. */
+  held: boolean
+  /** The asker wants no more for now. */
+  full: boolean
+}
+
+/** Where connections that may be used again go. */
+export interface Home {
+  readonly address: Address
+  /** @returns false if the connection must not be kept */
+  keep(app: AppConnection): boolean
+  /** The connection is closed. */
+  left(app: AppConnection): void
+}
+
+interface Reading {
+  readonly heads: HeadReader
+  readonly buffers: Buffers
+}
+
+/** A read that fills so much of the common buffer announces a body that is worth a buffer of its own. */
+const LARGE_BYTES = 32 * 1024
+
+export class AppConnection {
+  readonly #socket: Socket
+  readonly #home: Home
+  readonly #reading: Reading
+  #asker: Asker | null = null
+  #body: BodyReader | null = null
+  /** The beginning of a head whose end has not arrived. */
+  #unread: Buffer | null = null
+  /** A buffer that no other connection reads into, while a large body comes. */
+  #own: Buffer | null = null
+  #persistent = true
+  #requestSent = true
+  #error: Error | undefined
+  /** It has carried an exchange before: the app may be closing it at this moment. */
+  reused = false
+  /** The app has said something since it was asked. */
+  heard = false
+  /** When it was put aside; milliseconds of the door's clock. */
+  idleSinceMs = 0
+
+  constructor(home: Home, reading: Reading) {
+    this.#home = home
+    this.#reading = reading
+    const { address } = home
+    const where =
+      address.kind === 'unix'
+        ? { path: address.path }
+        : { host: address.host, port: address.port, noDelay: true }
+    this.#socket = connect({
+      ...where,
+      // No stream in between: one buffer for all, and nothing is allocated for what arrives.
+      onread: { buffer: () => this.#nextBuffer(), callback: (size, buffer) => this.#onRead(size, buffer) },
+    })
+    this.#socket
+      .on('connect', () => this.#asker?.connected())
+      .on('drain', () => this.#asker?.drained())
+      .on('end', () => this.#onEnd())
+      .on('error', (error) => {
+        this.#error = error
+      })
+      .on('close', () => this.#onClose())
+  }
+
+  get connecting(): boolean {
+    return this.#socket.connecting
+  }
+
+  /** The app does not take what it is sent. */
+  get isFull(): boolean {
+    return this.#socket.writableNeedDrain
+  }
+
+  /** Whether the asker has sent the whole request. */
+  set requestSent(sent: boolean) {
+    this.#requestSent = sent
+  }
+
+  /** Gives the connection to an asker, who then sends. */
+  lend(asker: Asker): void {
+    this.#asker = asker
+    this.#body = null
+    this.heard = false
+  }
+
+  /** Sends text and octets in one write. @returns false while the app does not keep up */
+  send(head: string, buffer: Buffer, from: number, to: number, tail: string): boolean {
+    writeMessage(this.#socket, head, buffer, from, to, tail)
+    return !this.#socket.writableNeedDrain
+  }
+
+  /** The asker can take more. */
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /** Ends the connection at once; the asker, if it still has one, is not told. */
+  destroy(): void {
+    this.#asker = null
+    this.#socket.destroy()
+  }
+
+  #nextBuffer(): Buffer {
+    const { buffers } = this.#reading
+    if (this.#body === null || this.#body.done || this.#own === null) return buffers.common
+    return this.#own
+  }
+
+  #onRead(size: number, buffer: Uint8Array): boolean {
+    const asker = this.#asker
+    // Nobody has asked: RFC 9112 §9.2, it is no answer to anything.
+    if (asker === null) {
+      this.#socket.destroy()
+      return false
+    }
+    this.heard = true
+    try {
+      return this.#take(asker, this.#asBuffer(buffer), size)
+    } catch (error) {
+      this.#lose(error)
+      return false
+    }
+  }
+
+  #asBuffer(octets: Uint8Array): Buffer {
+    return octets instanceof Buffer ? octets : Buffer.from(octets.buffer, octets.byteOffset, octets.length)
+  }
+
+  /** @returns whether to read on */
+  #take(asker: Asker, buffer: Buffer, size: number): boolean {
+    const body = this.#body
+    const taken =
+      body === null ? this.#takeHead(asker, buffer, size) : this.#takeBody(asker, body, buffer, size)
+    if (taken === null) return true
+    if (this.#asker === null) return !this.#socket.destroyed
+    if (this.#own === null && size >= LARGE_BYTES) this.#own = this.#reading.buffers.take()
+    return !taken.full
+  }
+
+  #takeHead(asker: Asker, read: Buffer, size: number): Taken | null {
+    const { heads } = this.#reading
+    const buffer = this.#unread === null ? read : Buffer.concat([this.#unread, read.subarray(0, size)])
+    const end = this.#unread === null ? size : buffer.length
+    this.#unread = null
+    for (let start = 0; ; ) {
+      const headEnd = heads.readResponse(buffer, start, end)
+      if (headEnd < 0) {
+        this.#unread = Buffer.from(buffer.subarray(start, end))
+        return null
+      }
+      if (heads.status >= 200 || heads.status === 101) {
+        const response = screenResponse(heads, asker.method)
+        const body = new BodyReader(response.framing)
+        this.#body = body
+        this.#persistent = isPersistent(heads) && response.framing.kind !== 'close'
+        const next = body.read(buffer, headEnd, end)
+        const taken = asker.answered(heads, response, this.#content(body, buffer))
+        this.#afterContent(taken, buffer, body, next === end)
+        return taken
+      }
+      asker.interim(heads)
+      start = headEnd
+      if (start === end) return null
+    }
+  }
+
+  #takeBody(asker: Asker, body: BodyReader, buffer: Buffer, size: number): Taken {
+    const next = body.read(buffer, 0, size)
+    const taken = asker.content(this.#content(body, buffer))
+    this.#afterContent(taken, buffer, body, next === size)
+    return taken
+  }
+
+  #content(body: BodyReader, buffer: Buffer): Content {
+    return { body, buffer, common: buffer === this.#reading.buffers.common }
+  }
+
+  /**
+   * @param clean nothing came behind the answer. What does is never an answer to the next request (RFC 9112 §9.2)
+   */
+  #afterContent(taken: Taken, buffer: Buffer, body: BodyReader, clean: boolean): void {
+    if (taken.held && buffer === this.#own) this.#own = null
+    if (!body.done || this.#asker === null) return
+    const asker = this.#asker
+    this.#asker = null
+    if (this.#own !== null) this.#reading.buffers.giveBack(this.#own)
+    this.#own = null
+    this.reused = true
+    const keep = clean && this.#persistent && this.#requestSent && this.#home.keep(this)
+    if (!keep) this.#socket.destroy()
+    asker.complete()
+  }
+
+  #onEnd(): void {
+    const body = this.#body
+    const asker = this.#asker
+    if (asker === null || body === null || body.framing.kind !== 'close') {
+      this.#lose(undefined)
+      return
+    }
+    try {
+      // RFC 9112 §6.3 item 8: the end of the connection is the end of this body.
+      body.end()
+      const taken = asker.content(this.#content(body, EMPTY))
+      this.#afterContent(taken, EMPTY, body, false)
+    } catch (error) {
+      this.#lose(error)
+    }
+  }
+
+  #onClose(): void {
+    this.#home.left(this)
+    this.#lose(this.#error)
+  }
+
+  #lose(error: unknown): void {
+    const asker = this.#asker
+    this.destroy()
+    asker?.lost(this, error)
+  }
+}
+
+const EMPTY = Buffer.alloc(0)

@@ -1,0 +1,370 @@
+// One client's connection: reads one request after the other, each only when the one before is over, and writes their
+// answers. Runs in the thread that accepted it.
+import type { Socket } from 'node:net'
+import { SlotgateError } from '../../errors.ts'
+import { type Client, Exchange } from '../exchange.ts'
+import { plainAddress } from '../forwarded.ts'
+import type { Front } from '../front.ts'
+import { readProxyHeader } from '../proxy-protocol.ts'
+import type { Content, Taken } from './app.ts'
+import { CR, LF } from './octets.ts'
+import { writeMessage } from './write.ts'
+
+/** How long a client may go on sending what nobody reads, once its answer was written (RFC 9112 §9.6). */
+const LINGER_MS = 1_000
+
+/** What a client may send ahead of its turn before its connection is no longer read. */
+const AHEAD_BYTES = 64 * 1024
+
+/** After a client has closed its half in the middle of an answer, an app that is silent for so long has lost it. */
+const GONE_MS = 50
+
+const FIRST_PROBE_MS = 10
+
+const NOTHING = Buffer.alloc(0)
+
+/**
+ * `fresh`: nothing has arrived. `head`: a head has begun. `idle`: between two requests. `busy`: an exchange is under
+ * way. `lingering`: all is written, what still comes is thrown away.
+ */
+type Phase = 'fresh' | 'head' | 'idle' | 'busy' | 'lingering'
+
+export class ClientConnection implements Client {
+  readonly #socket: Socket
+  readonly #front: Front
+  readonly #onLeft: (client: ClientConnection) => void
+  #phase: Phase = 'fresh'
+  #exchange: Exchange | null = null
+  /** What has arrived and belongs to no message yet: a part of a head, or requests that wait for their turn. */
+  #ahead: Buffer = NOTHING
+  #served = 0
+  #deadlineMs: number
+  #needsProxyHeader: boolean
+  /** The exchange ended while the loop that begins exchanges was running, which then goes on by itself. */
+  #reading = false
+  /** The client said that it will send no more. */
+  #halfClosed = false
+  /** The address of the client, or of the proxy in front. */
+  peer: string
+  /** Whether what the peer says of others is believed. */
+  trusted: boolean
+
+  /** @param onLeft told when nothing more comes from or goes to the connection here */
+  constructor(socket: Socket, front: Front, onLeft: (client: ClientConnection) => void) {
+    this.#onLeft = onLeft
+    this.#socket = socket
+    this.#front = front
+    this.peer = plainAddress(socket.remoteAddress ?? '')
+    this.trusted = front.isTrusted(this.peer)
+    this.#needsProxyHeader = front.config.proxyProtocol
+    this.#deadlineMs = front.clock.in(front.config.headTimeoutMs)
+    socket
+      .on('data', (chunk: Buffer) => this.#onData(chunk))
+      .on('drain', () => this.#exchange?.clientDrained())
+      .on('end', () => this.#onEnd())
+      // What there is to say of it, `close` says.
+      .on('error', () => {})
+      .on('close', () => this.#onClose())
+  }
+
+  get exchange(): Exchange | null {
+    return this.#exchange
+  }
+
+  /** The client does not take what it is sent. */
+  get isFull(): boolean {
+    return this.#socket.writableNeedDrain
+  }
+
+  get isClosed(): boolean {
+    return this.#socket.destroyed
+  }
+
+  /** Whether the client, after this exchange, is to open another connection. */
+  get isLast(): boolean {
+    return this.#served >= this.#front.config.requestsPerConnection || this.#front.isClosing()
+  }
+
+  /** The exchange, or whatever is waited for, has so long from now. */
+  expect(withinMs: number): void {
+    this.#deadlineMs = this.#front.clock.in(withinMs)
+  }
+
+  /** Called at each tick of the door's clock. */
+  tick(nowMs: number): void {
+    this.#exchange?.tick(nowMs)
+    if (nowMs < this.#deadlineMs) return
+    this.#deadlineMs = Number.POSITIVE_INFINITY
+    if (this.#exchange !== null) this.#exchange.expired()
+    else if (this.#phase === 'head') this.#refuseUnread(new SlotgateError('request_timeout'))
+    else this.#socket.destroy()
+  }
+
+  /** Ends the connection if no exchange is under way. */
+  closeIdle(): void {
+    if (this.#exchange === null) this.#socket.destroy()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  /** Writes text; the client is expected to keep up. */
+  write(text: string): void {
+    this.#socket.write(text, 'latin1')
+  }
+
+  /** Writes slotgate's own text, which may hold any character. */
+  writeUtf8(text: string): void {
+    this.#socket.write(text)
+  }
+
+  /** Writes a part of an answer. */
+  send(head: string, { buffer, body, common }: Content, tail: string): Taken {
+    const socket = this.#socket
+    const copied = common && body.to - body.from > COPIED_BYTES
+    if (copied)
+      writeMessage(
+        socket,
+        head,
+        Buffer.from(buffer.subarray(body.from, body.to)),
+        0,
+        body.to - body.from,
+        tail,
+      )
+    else writeMessage(socket, head, buffer, body.from, body.to, tail)
+    return { held: socket.writableLength > 0 && !copied, full: socket.writableNeedDrain }
+  }
+
+  /** The app does not keep up with the body, or does again. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#socket.resume()
+  }
+
+  /**
+   * The whole answer was written. The exchange is over when it has left.
+   *
+   * @param closes whether the connection ends with it
+   */
+  finish(closes: boolean): void {
+    if (this.#socket.writableLength === 0) this.#over(closes)
+    else this.#socket.write('', 'latin1', (error) => error ?? this.#over(closes))
+  }
+
+  /**
+   * Ends a connection in the middle of an answer so that nobody takes the answer for complete (RFC 9112 §8). To
+   * HTTP/1.1 it has a length or chunks and is visibly cut off by any end; to HTTP/1.0 it may need a reset.
+   */
+  breakOff(minor: number): void {
+    if (minor === 1) this.#socket.destroy()
+    else this.#socket.resetAndDestroy()
+  }
+
+  /** The client has closed its half, and how it leaves cannot be told from how it waits (RFC 9112 §9.5). */
+  get isHalfClosed(): boolean {
+    return this.#halfClosed
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#phase === 'lingering') return
+    const exchange = this.#exchange
+    try {
+      const from = exchange !== null && !exchange.isReceived ? exchange.receive(chunk, 0, chunk.length) : 0
+      if (from < chunk.length) this.#read(chunk, from)
+    } catch (error) {
+      this.#failed(error)
+    }
+  }
+
+  /** Takes octets that belong to no exchange yet. */
+  #read(chunk: Buffer, from: number): void {
+    const buffer = this.#ahead.length === 0 ? chunk : Buffer.concat([this.#ahead, chunk.subarray(from)])
+    const start = this.#ahead.length === 0 ? from : 0
+    this.#ahead = NOTHING
+    if (this.#exchange === null) this.#next(buffer, start)
+    else this.#keep(buffer, start)
+  }
+
+  #keep(buffer: Buffer, start: number): void {
+    this.#ahead = start === 0 ? buffer : buffer.subarray(start)
+    if (this.#exchange !== null && this.#ahead.length > AHEAD_BYTES) this.#socket.pause()
+  }
+
+  /** Begins the next exchange, and further ones as long as each is over at once. */
+  #next(buffer: Buffer, from: number): void {
+    let start = this.#needsProxyHeader ? this.#readProxyHeader(buffer, from) : from
+    this.#reading = true
+    while (this.#exchange === null && (this.#phase as Phase) !== 'lingering' && start >= 0) {
+      start = skipEmptyLines(buffer, start)
+      if (start === buffer.length) break
+      const headEnd = this.#readHead(buffer, start)
+      if (headEnd < 0) break
+      start = this.#begin(buffer, start, headEnd)
+    }
+    this.#reading = false
+    if (this.#halfClosed) this.#onLast(start >= 0 && start < buffer.length)
+    if (start >= 0 && start < buffer.length && this.#phase !== 'lingering') this.#keep(buffer, start)
+  }
+
+  /** @returns where the head ends; -1: not yet, or never */
+  #readHead(buffer: Buffer, start: number): number {
+    // An empty line that has only begun.
+    if (start + 1 === buffer.length && buffer[start] === CR) return this.#awaitHead()
+    try {
+      const headEnd = this.#front.heads.readRequest(buffer, start, buffer.length)
+      return headEnd < 0 ? this.#awaitHead() : headEnd
+    } catch (error) {
+      this.#refuseUnread(error)
+      return -1
+    }
+  }
+
+  #awaitHead(): number {
+    // The time runs from the first octet of a head, and from the connection for the first of them.
+    if (this.#phase === 'idle') this.expect(this.#front.config.headTimeoutMs)
+    this.#phase = 'head'
+    return -1
+  }
+
+  /** @returns where the octets behind the request begin, or -1 if the connection is no longer this one's */
+  #begin(buffer: Buffer, start: number, headEnd: number): number {
+    const exchange = new Exchange(this, this.#front)
+    this.#exchange = exchange
+    this.#phase = 'busy'
+    this.#served++
+    const next = exchange.begin(buffer, headEnd)
+    if (next >= 0) return next
+    this.#exchange = null
+    this.#handOver(buffer.subarray(start))
+    return -1
+  }
+
+  /** Whoever relays upgrades gets the socket as if nothing had been read from it. */
+  #handOver(unread: Buffer): void {
+    const socket = this.#socket
+    for (const event of ['data', 'drain', 'end', 'error', 'close'] as const) socket.removeAllListeners(event)
+    socket.pause()
+    this.#ahead = NOTHING
+    this.#phase = 'lingering'
+    this.#front.upgrade(socket, unread, this)
+    this.#onLeft(this)
+  }
+
+  /** Answers what was no request, or not yet one. */
+  #refuseUnread(error: unknown): void {
+    const exchange = new Exchange(this, this.#front)
+    this.#exchange = exchange
+    this.#phase = 'busy'
+    this.#ahead = NOTHING
+    exchange.refuse(error)
+  }
+
+  #readProxyHeader(buffer: Buffer, from: number): number {
+    const header = readProxyHeader(buffer, from, buffer.length)
+    if (header.kind === 'more') {
+      this.#keep(buffer, from)
+      return -1
+    }
+    if (header.kind === 'invalid') {
+      const error = new SlotgateError('proxy_header_invalid', { peer: this.peer, detail: header.detail })
+      this.#front.log.warn({ client: this.peer, code: error.code }, error.message)
+      this.#socket.destroy()
+      return -1
+    }
+    this.#needsProxyHeader = false
+    if (header.source) this.peer = plainAddress(header.source.address)
+    // Without a source, the proxy speaks for somebody it does not name: HAProxy says LOCAL for clients of its sockets.
+    this.trusted = header.source !== null && this.#front.isTrusted(this.peer)
+    return header.next
+  }
+
+  #over(closes: boolean): void {
+    const exchange = this.#exchange
+    if (exchange === null) return
+    this.#exchange = null
+    exchange.settle()
+    if (closes || (this.#halfClosed && this.#ahead.length === 0 && !this.#reading)) this.#linger()
+    else this.#goOn()
+  }
+
+  /** The connection is free for the next request. */
+  #goOn(): void {
+    this.#phase = 'idle'
+    this.expect(this.#front.config.keepAliveTimeoutMs)
+    if (this.#socket.isPaused()) this.#socket.resume()
+    const ahead = this.#ahead
+    if (this.#reading || ahead.length === 0) return
+    this.#ahead = NOTHING
+    this.#next(ahead, 0)
+  }
+
+  /**
+   * Reads on for a moment, so that closing does not reset the connection before the client has read the answer
+   * (RFC 9112 §9.6).
+   */
+  #linger(): void {
+    this.#phase = 'lingering'
+    this.#ahead = NOTHING
+    this.#socket.end()
+    this.#socket.resume()
+    if (this.#halfClosed) this.#socket.destroySoon()
+    this.expect(LINGER_MS)
+  }
+
+  /** What a client's FIN means. Most clients are gone; a few have only said all they had to say (RFC 9112 §9.5). */
+  #onEnd(): void {
+    this.#halfClosed = true
+    this.#onLast(this.#phase === 'head')
+  }
+
+  /** Nothing more will come. @param unfinished what has come is a part of a head */
+  #onLast(unfinished: boolean): void {
+    const exchange = this.#exchange
+    if (exchange === null) {
+      if (this.#phase === 'lingering') return
+      if (unfinished) this.#refuseUnread(new SlotgateError('bad_request', { detail: 'it ends in its head' }))
+      else this.#socket.destroySoon()
+    } else if (!exchange.isReceived) {
+      exchange.abandon(new SlotgateError('bad_request', { detail: 'it ends in its body' }))
+    } else if (!exchange.isAnswered) {
+      if (exchange.minor === 1) this.#probe(exchange, FIRST_PROBE_MS)
+    } else exchange.clientHalfClosed(GONE_MS)
+  }
+
+  /**
+   * Sends interim answers, which every client must be able to read (RFC 9110 §15.2); 100, because some know no other.
+   * The machine of a client that is gone answers the first with a reset, and the second finds that out; the exchange
+   * then ends as any aborted one.
+   */
+  #probe(exchange: Exchange, againMs: number): void {
+    if (exchange !== this.#exchange || exchange.isAnswered || this.isClosed) return
+    this.write('HTTP/1.1 100 Continue\r\n\r\n')
+    setTimeout(() => this.#probe(exchange, againMs * 2), againMs).unref()
+  }
+
+  #onClose(): void {
+    this.#onLeft(this)
+    this.#exchange?.clientClosed()
+    this.#exchange = null
+  }
+
+  /** A fault of ours costs one connection, never the process. */
+  #failed(error: unknown): void {
+    this.#front.log.error({ err: error, request_id: this.#exchange?.requestId }, 'an exchange ended badly')
+    this.#socket.destroy()
+  }
+}
+
+/** Above this, content in the common buffer is copied to be written; below it is written as text, a copy already. */
+const COPIED_BYTES = 8 * 1024
+
+/** RFC 9112 §2.2: empty lines before a request line are ignored. @returns where the first other octet is */
+function skipEmptyLines(buffer: Buffer, from: number): number {
+  let at = from
+  while (at + 1 < buffer.length && buffer[at] === CR && buffer[at + 1] === LF) at += 2
+  return at
+}

@@ -1,0 +1,107 @@
+// The field names that the relay itself has to do with, and a table that finds them while a head is read. Pure.
+import { ROLE_HEADER } from '../../contract.ts'
+
+/** A field of one connection, whether `Connection` names it or not (RFC 9110 §7.6.1). */
+export const HOP = 1
+/** Written anew for every request, or meant for nobody behind a front door (`Proxy`: see httpoxy). */
+export const REBUILT = 2
+/** End-to-end, and no `Connection` option can take it away: that would hide from the app what others set. */
+export const NEVER_NAMED = 4
+/** What a proxy says of its client; believed from trusted peers only. */
+export const FORWARDED = 8
+/** Decides where a message ends: never copied, always written anew. */
+export const FRAMING = 16
+
+const ROLES = {
+  connection: HOP,
+  'keep-alive': HOP,
+  'proxy-authenticate': HOP,
+  'proxy-authorization': HOP,
+  'proxy-connection': HOP,
+  te: HOP,
+  trailer: HOP,
+  upgrade: HOP,
+  'http2-settings': HOP,
+  'transfer-encoding': HOP | FRAMING,
+  'content-length': FRAMING | NEVER_NAMED,
+  host: NEVER_NAMED,
+  via: REBUILT | NEVER_NAMED,
+  authorization: NEVER_NAMED,
+  cookie: NEVER_NAMED,
+  'x-request-id': REBUILT | NEVER_NAMED,
+  expect: REBUILT,
+  'max-forwards': REBUILT,
+  proxy: REBUILT,
+  [ROLE_HEADER]: REBUILT,
+  forwarded: REBUILT | FORWARDED | NEVER_NAMED,
+  'x-forwarded-for': REBUILT | FORWARDED | NEVER_NAMED,
+  'x-forwarded-host': REBUILT | FORWARDED | NEVER_NAMED,
+  'x-forwarded-proto': REBUILT | FORWARDED | NEVER_NAMED,
+  'x-real-ip': FORWARDED | NEVER_NAMED,
+  accept: 0,
+  date: 0,
+  'content-type': 0,
+  'sec-websocket-accept': 0,
+} satisfies Record<string, number>
+
+export type KnownName = keyof typeof ROLES
+
+/** The number of a name that is none of the known ones. */
+export const OTHER = 0
+
+const NAMES = Object.keys(ROLES)
+const roles = Uint8Array.from([0, ...NAMES.map((name) => ROLES[name as KnownName])])
+const octets = [new Uint8Array(), ...NAMES.map((name) => Uint8Array.from(Buffer.from(name)))]
+
+/** @returns the number under which `HeadReader` reports a name */
+export const numberOf = (name: KnownName): number => NAMES.indexOf(name) + 1
+
+/** @returns the number of a name given in lower case, or OTHER */
+export const lookUpLower = (lower: string): number => NAMES.indexOf(lower) + 1
+
+/** How many numbers there are, OTHER included. */
+export const NUMBERS: number = NAMES.length + 1
+
+/** @returns whether a name has one of these roles */
+export const hasRole = (known: number, wanted: number): boolean => ((roles[known] ?? 0) & wanted) !== 0
+
+const SLOTS = 1024
+const MULTIPLIERS = 10_000
+
+/** Folds one octet of a name into its hash; upper and lower case fall together. */
+export const mix = (hash: number, octet: number, multiplier: number): number =>
+  (Math.imul(hash, multiplier) + (octet | 0x20)) | 0
+
+const hashOf = (name: Uint8Array, multiplier: number): number =>
+  name.reduce((hash, octet) => mix(hash, octet, multiplier), 0) & (SLOTS - 1)
+
+function isPerfect(multiplier: number): boolean {
+  return new Set(octets.slice(1).map((name) => hashOf(name, multiplier))).size === NAMES.length
+}
+
+function findMultiplier(): number {
+  for (let multiplier = 31; multiplier < MULTIPLIERS; multiplier += 2)
+    if (isPerfect(multiplier)) return multiplier
+  throw new Error('no multiplier keeps the known names apart')
+}
+
+/** Keeps all known names in slots of their own. */
+export const MULTIPLIER: number = findMultiplier()
+
+const slots = new Uint8Array(SLOTS)
+for (const [at, name] of octets.entries()) if (at > 0) slots[hashOf(name, MULTIPLIER)] = at
+
+/**
+ * @param hash of the name's octets, by `mix`
+ * @returns the number of the known name at `start`, or OTHER. Octets are compared: a hash can be forged
+ */
+export function lookUp(hash: number, buffer: Uint8Array, start: number, end: number): number {
+  const known = slots[hash & (SLOTS - 1)] ?? OTHER
+  const name = octets[known]
+  if (known === OTHER || name === undefined || name.length !== end - start) return OTHER
+  // No octet of a token other than the letter itself, in either case, gives a known letter, digit or dash.
+  for (let at = 0; at < name.length; at++) {
+    if (((buffer[start + at] ?? 0) | 0x20) !== name[at]) return OTHER
+  }
+  return known
+}

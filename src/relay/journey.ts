@@ -1,0 +1,124 @@
+// What a request and an upgrade have in common on their way: who asks, which service and slot it counts in, and the one
+// end of it. Runs in the thread of the client's connection.
+import { randomUUID } from 'node:crypto'
+import { SlotgateError } from '../errors.ts'
+import type { Claim, ClaimKind } from '../slots/table.ts'
+import { logExchange } from './access.ts'
+import { clientOf, type Peer } from './forwarded.ts'
+import type { Front } from './front.ts'
+import type { HeadReader } from './http1/head.ts'
+import { numberOf } from './http1/names.ts'
+import { requestFields } from './http1/outgoing.ts'
+import type { Request } from './http1/request.ts'
+import type { Known } from './known.ts'
+import type { Pool } from './upstream.ts'
+
+const ACCEPT = numberOf('accept')
+const REQUEST_ID = numberOf('x-request-id')
+const FORWARDED_FOR = numberOf('x-forwarded-for')
+
+/** Harmless in a log and in a header. */
+const SAFE_ID = /^[\w.:+/=@-]{1,128}$/
+
+export abstract class Journey implements Known {
+  readonly front: Front
+  readonly #startedMs = performance.now()
+  #settled = false
+  readonly #from: Peer
+  /** The client's `Accept`, which decides how a refusal looks. */
+  accept = ''
+  requestId = ''
+  method = ''
+  target = ''
+  client: string
+  service: string | undefined
+  claim: Claim | null = null
+  release: string | undefined
+  status = 0
+  bytes = 0
+  upstreamMs = -1
+  error: SlotgateError | undefined
+
+  constructor(front: Front, from: Peer) {
+    this.front = front
+    this.#from = from
+    this.client = from.peer
+  }
+
+  /** Ends it at the end of a drain. */
+  abstract cut(): void
+
+  get ageMs(): number {
+    return performance.now() - this.#startedMs
+  }
+
+  get isSettled(): boolean {
+    return this.#settled
+  }
+
+  /** Takes what the log and a refusal need from a head, whatever becomes of the request. */
+  protected read(head: HeadReader): void {
+    this.method = head.method
+    this.target = head.target
+    const ids = head.first(REQUEST_ID)
+    const id = ids >= 0 && head.times(REQUEST_ID) === 1 ? head.value(ids) : ''
+    this.requestId = SAFE_ID.test(id) ? id : randomUUID()
+    const accept = head.first(ACCEPT)
+    if (accept >= 0) this.accept = head.value(accept)
+    if (this.#from.trusted && head.first(FORWARDED_FOR) >= 0) {
+      this.client = clientOf(this.#from.peer, head.values('x-forwarded-for'), this.front.isTrusted)
+    }
+  }
+
+  /**
+   * Finds the service, and counts the request into its slot: the one that is live at this moment, whatever is switched
+   * meanwhile.
+   *
+   * @returns where its release is reached
+   * @throws SlotgateError no_such_site, internal_path, nothing_live or live_down
+   */
+  protected enter(request: Request): Pool {
+    const { table, worker, upstreams } = this.front
+    const { index, service } = this.front.route(request)
+    this.service = service.name
+    this.claim = table.claim(index, worker)
+    if (this.claim === null) throw new SlotgateError('nothing_live')
+    const { release, pool } = upstreams.pick(this.claim)
+    this.release = release
+    return pool
+  }
+
+  /** @returns the fields that the app gets, each with its line end */
+  protected fieldsFor(request: Request, head: HeadReader): string {
+    const { peer, trusted } = this.#from
+    return requestFields(head, {
+      minor: request.minor,
+      host: request.host,
+      requestId: this.requestId,
+      peer,
+      trusted,
+      forwarded: this.front.config.forwarded,
+      framing: request.framing,
+      maxForwards: request.maxForwards,
+    })
+  }
+
+  protected toTunnel(): void {
+    if (this.claim !== null) this.front.table.toTunnel(this.claim, this.front.worker)
+  }
+
+  /** Whether it counts in this service and in one of these generations, as such a claim. */
+  isOf(service: number, generations: readonly number[], kind: ClaimKind): boolean {
+    const { claim } = this
+    return claim?.service === service && claim.kind === kind && generations.includes(claim.generation)
+  }
+
+  /** The only place where a journey ends: its claim is given back, the log hears of it. Once. */
+  settle(): void {
+    if (this.#settled) return
+    this.#settled = true
+    const { table, worker } = this.front
+    if (this.claim !== null) table.release(this.claim, worker)
+    logExchange(this.front, this)
+  }
+}

@@ -1,0 +1,22 @@
+// What is known of an exchange when it is over; its log line is made of it.
+import type { SlotgateError } from '../errors.ts'
+import type { Claim } from '../slots/table.ts'
+
+/** What the log line of an exchange is made of. */
+export interface Known {
+  readonly requestId: string
+  readonly method: string
+  readonly target: string
+  /** Who the client is, by the trusted proxies' word. */
+  readonly client: string
+  readonly ageMs: number
+  readonly service: string | undefined
+  readonly claim: Claim | null
+  readonly release: string | undefined
+  readonly status: number
+  /** Of the body to the client. */
+  readonly bytes: number
+  /** From asking the app to the head of its answer; below 0: it was not asked, or did not answer. */
+  readonly upstreamMs: number
+  readonly error: SlotgateError | undefined
+}
