@@ -1,19 +1,19 @@
 // Networks that fail in every way they have, on both sides of the front door: an answer may be lost, but never wrong, and
 // nothing stays behind. CHAOS_SEED repeats a run, CHAOS_EXCHANGES makes it longer or shorter.
-import { readdirSync, readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { startChaosApp } from '../support/chaos/app.ts'
 import { Crowd, countOf, isHarmless, type Result } from '../support/chaos/client.ts'
 import { ALL_KINDS } from '../support/chaos/plan.ts'
 import { FAULTS, type Mix, startFaultProxy } from '../support/fault-proxy.ts'
+import { startFront } from '../support/front.ts'
+import { descriptorsOf, memoryOf } from '../support/proc.ts'
 import { randomOf } from '../support/random.ts'
-import { World } from '../support/world.ts'
 
 const SEED = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000)
 const EXCHANGES = Number(process.env.CHAOS_EXCHANGES ?? 10_000)
-const AT_ONCE = 64
+const AT_ONCE = 48
 /** What all of it may add to the memory of a process that has served a few hundred exchanges. */
-const MEMORY_MIB = 200
+const MEMORY_MIB = 250
 /** Exchanges that have to succeed when the chaos is over. */
 const AFTERMATH = 200
 
@@ -34,13 +34,13 @@ const NO_FAULTS: Mix = { ...CALM, latency: 0, slice: 0, bandwidth: 0 }
 /** Short, so that black holes end soon; long enough for a machine that runs other tests, too. */
 const RELAY = [
   'relay:',
-  '  head_timeout: 1500ms',
-  '  keep_alive_timeout: 1500ms',
-  '  stall_timeout: 1500ms',
+  '  head_timeout: 2s',
+  '  keep_alive_timeout: 2s',
+  '  stall_timeout: 2s',
   '  connect_timeout: 500ms',
-  '  upstream_timeout: 1500ms',
+  '  upstream_timeout: 2s',
   '  upstream_idle: 400ms',
-  '  tunnel_idle: 1500ms',
+  '  tunnel_idle: 2s',
 ]
 
 /** slotgate in a process of its own, between two proxies that fail. */
@@ -48,19 +48,8 @@ async function start(t: Test) {
   t.comment(`CHAOS_SEED=${SEED}`)
   const app = await startChaosApp(t, SEED)
   const inner = await startFaultProxy(t, () => app.port, randomOf(SEED + 1), NO_FAULTS)
-  const world = await World.create(t)
-  world.settings = ['threads: 2', ...RELAY]
-  const slot = `{ public: "http://127.0.0.1:${inner.port}", internal: "http://127.0.0.1:${app.port}" }`
-  const unused = '{ public: "http://127.0.0.1:1", internal: "http://127.0.0.1:2" }'
-  world.services = [
-    '  invoices:',
-    `    slots: { blue: ${slot}, green: ${unused} }`,
-    '    health: { interval: 20ms, within: 5s }',
-    '    schema: off',
-    '    first: blue',
-  ]
-  const served = await world.spawn(t)
-  await world.until(async () => (await world.get('/healthz')).status === 200, 'blue is live')
+  const ports = { public: inner.port, internal: app.port }
+  const { world, served } = await startFront(t, ports, ['threads: 2', ...RELAY])
   const outer = await startFaultProxy(t, () => world.doors.frontDoor.port, randomOf(SEED + 2), NO_FAULTS)
   return { app, inner, outer, world, served }
 }
@@ -81,19 +70,13 @@ async function run({ inner, outer }: Scene, mix: Mix, from: number, count: numbe
   }).run()
 }
 
-const descriptorsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length
-
-/** The most memory that the process ever had, in MiB. */
-const peakOf = (pid: number): number =>
-  Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
-
 t.test('through networks that fail in every way, no answer is wrong and nothing stays behind', async (t) => {
   const scene = await start(t)
   const { app, inner, outer, world, served } = scene
   const begun = performance.now()
   const told = (what: string) => t.comment(`${what} (${((performance.now() - begun) / 1_000).toFixed(1)} s)`)
 
-  const memory = () => peakOf(served.pid)
+  const memory = () => memoryOf(served.pid, 'VmHWM')
   const warm = await run(scene, NO_FAULTS, 0, AFTERMATH)
   t.same(failuresOf(warm), [], 'without faults everything succeeds')
   await world.until(async () => inner.open + outer.open === 0, 'idle connections are closed')

@@ -9,7 +9,7 @@ export const FAULTS = [
   'none',
   /** Each piece arrives `amount` milliseconds late. */
   'latency',
-  /** Bytes arrive in pieces of `amount`. */
+  /** Chunks begin with pieces of `amount` bytes. */
   'slice',
   /** No more than `amount` bytes per second. */
   'bandwidth',
@@ -36,12 +36,9 @@ export interface Fault {
 /** How often each fault is drawn, relative to the others. */
 export type Mix = Readonly<Record<FaultKind, number>>
 
-/** What delays and cuts up, but loses nothing: an exchange behind these must succeed. */
-export const HARMLESS: readonly FaultKind[] = ['none', 'latency', 'slice', 'bandwidth']
-
 const NONE: Fault = { kind: 'none', way: 'up', amount: 0 }
-/** A long chunk is cut into no more pieces than this, or slicing would be all that a test does. */
-const PIECES = 64
+/** No more pieces than this are cut off one chunk before the rest of it follows, or slicing would be all that a test does. */
+const PIECES = 24
 const TICK_MS = 10
 
 /** @returns a fault of the mix; where it strikes is near the head as often as far into a body */
@@ -126,8 +123,7 @@ async function pump(from: Socket, to: Socket, fault: Fault): Promise<void> {
     if (isWhole) to.end()
     else STRIKES[fault.kind]?.(from, to)
   } catch {
-    from.resetAndDestroy()
-    to.resetAndDestroy()
+    resetBoth(from, to)
   }
 }
 
@@ -147,22 +143,20 @@ async function carryAll(from: Socket, to: Socket, fault: Fault): Promise<boolean
 
 type Strike = (from: Socket, to: Socket) => void
 
+const resetBoth: Strike = (from, to) => {
+  from.resetAndDestroy()
+  to.resetAndDestroy()
+}
+
 /** Nobody is told; when the receiver gives up, so does the proxy. */
 const fallSilent: Strike = (from, to) => {
-  const giveUp = () => {
-    from.resetAndDestroy()
-    to.resetAndDestroy()
-  }
-  if (to.readableEnded) giveUp()
-  else to.once('end', giveUp)
+  if (to.readableEnded) resetBoth(from, to)
+  else to.once('end', () => resetBoth(from, to))
 }
 
 /** What happens after the last byte that passes. */
 const STRIKES: Partial<Record<FaultKind, Strike>> = {
-  reset(from, to) {
-    from.resetAndDestroy()
-    to.resetAndDestroy()
-  },
+  reset: resetBoth,
   truncate(from, to) {
     from.resume().end()
     to.end()
@@ -182,15 +176,22 @@ const STRIKES: Partial<Record<FaultKind, Strike>> = {
 async function carry(to: Socket, chunk: Buffer, { kind, amount }: Fault): Promise<void> {
   if (chunk.length === 0) return
   if (kind === 'latency') await pause(amount)
-  if (kind !== 'slice' && kind !== 'bandwidth') return send(to, chunk)
-  const size =
-    kind === 'slice'
-      ? Math.max(amount, Math.ceil(chunk.length / PIECES))
-      : Math.ceil((amount * TICK_MS) / 1_000)
+  if (kind === 'slice') return sendSliced(to, chunk, amount)
+  if (kind !== 'bandwidth') return send(to, chunk)
+  const size = Math.ceil((amount * TICK_MS) / 1_000)
   for (let at = 0; at < chunk.length; at += size) {
     await send(to, chunk.subarray(at, at + size))
-    await (kind === 'slice' ? turn() : pause(TICK_MS))
+    await pause(TICK_MS)
   }
+}
+
+async function sendSliced(to: Socket, chunk: Buffer, size: number): Promise<void> {
+  const end = Math.min(size * PIECES, chunk.length)
+  for (let at = 0; at < end; at += size) {
+    await send(to, chunk.subarray(at, Math.min(at + size, end)))
+    await turn()
+  }
+  if (end < chunk.length) await send(to, chunk.subarray(end))
 }
 
 /** Resolves when the kernel has taken it all, so that a slow reader slows the sender down. */

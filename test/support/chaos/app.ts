@@ -27,7 +27,7 @@ const EVENT_EVERY_MS = 5
 export async function startChaosApp(t: Pick<Test, 'teardown'>, seed: number): Promise<ChaosApp> {
   const random = randomOf(seed)
   const server = createServer(async (request, response) => {
-    if (request.url === '/healthz') return void response.end()
+    if (request.url === '/healthz' || request.url === '/up') return void response.end()
     const plan = receive(app, seed, request)
     if (!plan) return void response.writeHead(500).end()
     if (app.isRude && random() < 0.02) response.setHeader('connection', 'close')

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { WebSocket } from 'ws'
-import { type Fault, type FaultKind, type FaultProxy, HARMLESS } from '../fault-proxy.ts'
+import type { Fault, FaultKind, FaultProxy } from '../fault-proxy.ts'
 import { between, type Random } from '../random.ts'
 import { Cut, closesAfter, type Head, Malformed, type Response, ResponseReader } from '../raw-client.ts'
 import { contentOf, PIPELINED, type Plan, planOf, tokenOf, uploadOf } from './plan.ts'
@@ -45,7 +45,7 @@ export interface CrowdOptions {
 }
 
 /** Longer than all timers of the relay together: who is silent so long on a connection that works was forgotten. */
-const PATIENCE_MS = 5_000
+const PATIENCE_MS = 8_000
 /** An answer that trickles this long never ends. */
 const EXCHANGE_MS = 25_000
 const PIPELINE_DEPTH = 4
@@ -357,6 +357,9 @@ function judgeSession(
 /** @returns how many of the results have this outcome */
 export const countOf = (results: readonly Result[], outcome: Outcome): number =>
   results.filter((result) => result.outcome === outcome).length
+
+/** What delays and cuts up, but loses nothing. */
+const HARMLESS: readonly FaultKind[] = ['none', 'latency', 'slice', 'bandwidth']
 
 /** Whether nothing between this client and the relay loses anything. */
 export const isHarmless = ({ fault }: Result): boolean => HARMLESS.includes(fault.kind)

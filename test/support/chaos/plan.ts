@@ -49,7 +49,7 @@ export interface Plan {
   size: number
 }
 
-const LARGE_BYTES = 512 * 1024
+const LARGE_BYTES = 256 * 1024
 const METHODS: Partial<Record<Kind, string>> = {
   head: 'HEAD',
   post: 'POST',
@@ -97,7 +97,7 @@ function sizeOf(kind: Kind, random: Random): number {
 }
 
 // Random bytes that everyone reads from a place of their own: whatever is mixed up, cut or doubled does not compare.
-const POOL = randomBytes(4 * LARGE_BYTES + 1)
+const POOL = randomBytes(8 * LARGE_BYTES + 1)
 const sliceOf = (place: number, size: number): Buffer => {
   const at = place % (POOL.length - size)
   return POOL.subarray(at, at + size)
