@@ -60,6 +60,10 @@ function jsonOf(length: number): Buffer {
 export const LARGE_BODY = noise(MEBIBYTE)
 export const JSON_BODY = jsonOf(JSON_BYTES)
 export const TAKEN = Buffer.from('{"taken":true}')
+export const SLOT_BYTES = 300
+/** What a slot answers where it is asked who it is. */
+export const slotBody = (name: string): Buffer => Buffer.from(name.padEnd(SLOT_BYTES, ' '))
+
 export const SMALL_BODY = Buffer.from(
   `{"invoices":[${'{"number":"2026-0001","customer":"Ada","total":"119.00"},'.repeat(4)}null]}`.padEnd(
     300,

@@ -21,13 +21,20 @@ export interface Child {
   end(): Promise<void>
 }
 
-const ENDS_WITHIN_MS = 3000
+const ENDS_WITHIN_MS = 5000
+const LOOK_AGAIN_MS = 20
 /** As many open files as this user may have, since one test opens thousands. */
 const RAISED = 'ulimit -n "$(ulimit -Hn)"; exec taskset -c "$@"'
 
-const groups = new Set<number>()
+const children = new Set<Child>()
+
+/** Ends all that still run. */
+export async function endChildren(): Promise<void> {
+  await Promise.all([...children].map((child) => child.end()))
+}
+
 process.on('exit', () => {
-  for (const group of groups) signal(group, 'SIGKILL')
+  for (const { pid } of children) signal(pid, 'SIGKILL')
 })
 
 /** Servers of Debian lie where a user's path does not lead. */
@@ -45,31 +52,36 @@ export function startChild(command: string, args: readonly string[], options: Ch
   return toChild(child)
 }
 
-function toChild(child: ChildProcess): Child {
-  const { pid } = child
+function toChild(spawned: ChildProcess): Child {
+  const { pid } = spawned
   if (pid === undefined) throw new Error('sh cannot be started')
-  groups.add(pid)
   let ended = false
   const exited = new Promise<void>((resolve) =>
-    child.once('exit', () => {
+    spawned.once('exit', () => {
       ended = true
       resolve()
     }),
   )
   const end = async () => {
     signal(pid, 'SIGTERM')
-    await Promise.race([exited, pause(ENDS_WITHIN_MS, undefined, { ref: false })])
-    // What is left of the group goes, too.
+    // All of the group, not only its first process: slotgate ends the releases that it booted.
+    for (const endMs = performance.now() + ENDS_WITHIN_MS; isThere(pid) && performance.now() < endMs; )
+      await pause(LOOK_AGAIN_MS)
     signal(pid, 'SIGKILL')
-    groups.delete(pid)
+    children.delete(child)
   }
-  return { pid, exited, hasExited: () => ended, end }
+  const child: Child = { pid, exited, hasExited: () => ended, end }
+  children.add(child)
+  return child
 }
 
-function signal(group: number, name: NodeJS.Signals): void {
+const isThere = (group: number): boolean => signal(group, 0)
+
+/** @returns whether there was anybody to hear it */
+function signal(group: number, name: NodeJS.Signals | 0): boolean {
   try {
-    process.kill(-group, name)
+    return process.kill(-group, name)
   } catch {
-    // It has ended by itself.
+    return false
   }
 }

@@ -5,8 +5,8 @@ import { availableParallelism, cpus, release } from 'node:os'
 /** The proxy has a core to itself; the load and the app share another. */
 export const PROXY_CORE = '0'
 export const LOAD_CORE = '1'
-/** Where two threads serve, the second one takes its part of the core of the load. */
-export const BOTH_CORES = '0,1'
+/** For two threads: a core each. Of two cores, the second one is that of the load. */
+export const TWO_CORES = availableParallelism() > 2 ? '0,2' : '0,1'
 
 /** Moves this process, and what it will start, to a core. @throws Error where there are fewer than two */
 export function pinSelf(core: string): void {
@@ -23,3 +23,12 @@ export function machineLine(): string {
   const model = cpus()[0]?.model ?? 'unknown processor'
   return `${cpus().length} × ${model}, ${process.platform} ${release()} ${process.arch}`
 }
+
+/** How many files a process of this user may have open. */
+export function openFilesLimit(): number {
+  const limit = execFileSync('sh', ['-c', 'ulimit -Hn'], { encoding: 'utf8' }).trim()
+  return limit === 'unlimited' ? Number.POSITIVE_INFINITY : Number(limit)
+}
+
+/** For what is measured with everything at once. */
+export const ALL_CORES = `0-${availableParallelism() - 1}`

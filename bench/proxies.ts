@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Child, PATH, startChild } from './children.ts'
+import { openFilesLimit } from './machine.ts'
 import { startSlotgate } from './slotgate.ts'
 
 /** Where the app listens: two slots, each with a public side and an internal one. */
@@ -32,6 +33,8 @@ export interface ProxySetup {
   version(): string | null
   /** What installs it. */
   from: string
+  /** Whether it is another one with an access log, measured in few works. */
+  isVariant: boolean
   /** What its setup is, in one sentence. */
   setup: string
   /** Resolves when it was started; it may not answer yet. */
@@ -39,6 +42,8 @@ export interface ProxySetup {
 }
 
 const BENCH = import.meta.dirname
+/** Enough for the idle ones, and as many again to the app. */
+const MOST_CONNECTIONS = 12_000
 
 export const PROXIES: readonly ProxySetup[] = [
   nginx('nginx', 'off'),
@@ -46,6 +51,7 @@ export const PROXIES: readonly ProxySetup[] = [
     name: 'haproxy',
     version: () => printed('haproxy', ['-v'], /version (\S+)/),
     from: 'apt-get install haproxy',
+    isVariant: false,
     setup: 'one thread, its defaults otherwise, no log',
     start: (place) =>
       startWithFile('haproxy', ['-db', '-f'], { name: 'haproxy.cfg', text: haproxyConfig(place), place }),
@@ -54,6 +60,7 @@ export const PROXIES: readonly ProxySetup[] = [
     name: 'caddy',
     version: () => printed('caddy', ['version'], /v?(\d\S+)/),
     from: 'apt-get install caddy',
+    isVariant: false,
     setup: 'its defaults, without TLS, admin API and log',
     start: (place) =>
       startWithFile('caddy', ['run', '--adapter', 'caddyfile', '--config'], {
@@ -75,6 +82,7 @@ function nginx(name: string, accessLog: string): ProxySetup {
     name,
     version: () => printed('nginx', ['-v'], /nginx\/(\S+)/),
     from: 'apt-get install nginx',
+    isVariant: accessLog !== 'off',
     setup:
       accessLog === 'off'
         ? 'its defaults with one worker, HTTP/1.1 and kept connections to the app, no access log'
@@ -93,6 +101,7 @@ function slotgate(name: string, accessLog: boolean): ProxySetup {
     name,
     version: () => JSON.parse(readFileSync(join(BENCH, '../package.json'), 'utf8')).version,
     from: '',
+    isVariant: accessLog,
     setup: accessLog
       ? 'as slotgate, with its access log in a file'
       : 'one thread, slots, `schema: off`, no access log',
@@ -106,6 +115,7 @@ function onNode(name: string, setup: string): ProxySetup {
     name,
     version: () => installedVersion(name),
     from: 'npm ci in bench/',
+    isVariant: false,
     setup,
     start: ({ folder, cores, port, backend }) =>
       startChild(process.execPath, [file, String(port), String(backend.port)], {
@@ -139,16 +149,17 @@ function startWithFile(command: string, args: readonly string[], { name, text, p
   })
 }
 
-function nginxConfig({ folder, port, backend }: Place, accessLog: string): string {
+function nginxConfig({ folder, port, backend, threads }: Place, accessLog: string): string {
+  const openFiles = Math.min(MOST_CONNECTIONS, openFilesLimit())
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   return `
 daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
+worker_processes ${threads};
+worker_rlimit_nofile ${openFiles};
 pid ${folder}/nginx.pid;
 error_log stderr error;
 ${process.getuid?.() === 0 ? 'user root;' : ''}
-events { worker_connections 20000; }
+events { worker_connections ${openFiles}; }
 http {
   access_log ${accessLog};
   ${temp.map((name) => `${name}_temp_path ${folder}/temp/${name};`).join('\n  ')}
@@ -158,7 +169,7 @@ http {
     keepalive 64;
   }
   server {
-    listen 127.0.0.1:${port} backlog=4096;
+    listen 127.0.0.1:${port} backlog=4096${threads > 1 ? ' reuseport' : ''};
     location / {
       proxy_pass http://app;
       proxy_http_version 1.1;
@@ -174,7 +185,7 @@ function haproxyConfig({ port, backend }: Place): string {
   return `
 global
   nbthread 1
-  maxconn 9000
+  maxconn ${Math.min(MOST_CONNECTIONS, openFilesLimit()) / 2 - 100}
 defaults
   mode http
   timeout connect 5s

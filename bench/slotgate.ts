@@ -1,11 +1,16 @@
 // Starts slotgate as an operator would: a config, a key, `serve`, and a promotion through the signed command line.
 import { execFile } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { type SigningKey, signRequest } from '../src/admin/signature.ts'
 import { generateKey, writeKeyFile } from '../src/cli/keyfile.ts'
 import { type Child, startChild } from './children.ts'
+import { clockMs } from './clock.ts'
+import { MessageReader, type MessageSink } from './message.ts'
 import { freePort, isAccepting } from './ports.ts'
 import type { Place } from './proxies.ts'
 
@@ -18,12 +23,17 @@ export interface SlotgateOptions {
   accessLog: boolean
 }
 
+export interface Slotgate extends Child {
+  adminPort: number
+  key: SigningKey
+}
+
 /** @throws Error when it does not come up or the promotion is refused */
-export async function startSlotgate(place: Place, options: SlotgateOptions): Promise<Child> {
+export async function startSlotgate(place: Place, options: SlotgateOptions): Promise<Slotgate> {
   const adminPort = await freePort()
-  const key = join(place.folder, `${KEY_ID}.key`)
+  const keyFile = join(place.folder, `${KEY_ID}.key`)
   const { content, publicKey = '' } = generateKey('ed25519')
-  writeKeyFile(key, content)
+  writeKeyFile(keyFile, content)
   const config = join(place.folder, 'proxy.config.yaml')
   writeFileSync(config, configOf(place, options, { adminPort, publicKey }))
   const logFile = join(place.folder, 'output.log')
@@ -40,9 +50,9 @@ export async function startSlotgate(place: Place, options: SlotgateOptions): Pro
       '--admin',
       `http://127.0.0.1:${adminPort}`,
       '--key',
-      key,
+      keyFile,
     ])
-    return child
+    return { ...child, adminPort, key: signingKeyOf(content) }
   } catch (error) {
     await child.end()
     throw error
@@ -85,4 +95,74 @@ async function untilAccepting(port: number, child: Child, logFile: string): Prom
     if (await isAccepting(port)) return
   }
   throw new Error(`slotgate does not listen within ${UP_WITHIN_MS} ms`)
+}
+
+const signingKeyOf = (content: string): SigningKey => ({
+  id: KEY_ID,
+  algorithm: 'ed25519',
+  privateKey: createPrivateKey(content),
+})
+
+export interface AdminAnswer {
+  status: number
+  body: string
+  /** By the common clock. */
+  sentMs: number
+  answeredMs: number
+}
+
+/** Calls the admin API on one connection that stays open, so that a call is on its way the moment it is sent. */
+export class AdminCaller implements MessageSink {
+  readonly #socket: Socket
+  readonly #origin: string
+  readonly #key: SigningKey
+  readonly #reader = new MessageReader(this)
+  #status = 0
+  #body = ''
+  #pending: { resolve(): void; reject(error: Error): void } | null = null
+
+  constructor({ adminPort, key }: Slotgate) {
+    this.#origin = `127.0.0.1:${adminPort}`
+    this.#key = key
+    this.#socket = connect({ port: adminPort, host: '127.0.0.1', noDelay: true })
+    this.#socket.on('data', (bytes: Buffer) => this.#reader.push(bytes))
+    this.#socket.on('error', () => this.#socket.destroy())
+    this.#socket.on('close', () => this.#pending?.reject(new Error('the admin API closed the connection')))
+  }
+
+  /** One call at a time. @throws Error when the connection ends before the answer */
+  async call(path: string): Promise<AdminAnswer> {
+    const body = '{}'
+    const url = `http://${this.#origin}${path}`
+    const signed = signRequest({ method: 'POST', url, body, key: this.#key })
+    const fields = { host: this.#origin, ...signed, 'content-length': String(body.length) }
+    const head = Object.entries(fields).map(([name, value]) => `${name}: ${value}`)
+    const bytes = [`POST ${path} HTTP/1.1`, ...head, '', body].join('\r\n')
+    const answered = new Promise<void>((resolve, reject) => {
+      this.#pending = { resolve, reject }
+    })
+    const sentMs = clockMs()
+    this.#socket.write(bytes)
+    await answered
+    return { status: this.#status, body: this.#body, sentMs, answeredMs: clockMs() }
+  }
+
+  close(): void {
+    this.#pending = null
+    this.#socket.destroy()
+  }
+
+  head(head: string): void {
+    this.#status = Number(head.split(' ', 2)[1])
+    this.#body = ''
+  }
+
+  body(bytes: Buffer): void {
+    this.#body += bytes.toString()
+  }
+
+  end(): void {
+    this.#pending?.resolve()
+    this.#pending = null
+  }
 }

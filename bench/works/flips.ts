@@ -1,0 +1,137 @@
+// Switches while requests come at a high rate: how long one takes until the new slot has traffic, and that none of a
+// million requests notices.
+import { setTimeout as pause } from 'node:timers/promises'
+import { browserRequest, SLOT_BYTES } from '../canned.ts'
+import { clockMs } from '../clock.ts'
+import type { Lane } from '../load/lane.ts'
+import { runOpen, type Watcher } from '../load/open.ts'
+import { TWO_CORES } from '../machine.ts'
+import { type AppNotes, notesOf } from '../notes.ts'
+import { AdminCaller, startSlotgate } from '../slotgate.ts'
+import { type Ground, newPlace } from '../start.ts'
+import { quantile, short, whole } from '../stats.ts'
+import { membersOf } from '../usage.ts'
+import type { Task, Work } from './work.ts'
+
+const THREADS = 2
+const WARM_MS = 2000
+const SHAPE = { perSecond: 10_000, flips: 210, everyMs: 500 }
+const QUICK_SHAPE = { perSecond: 5000, flips: 20, everyMs: 250 }
+
+export const FLIPS: Work = { name: 'flips', run }
+
+/** One switch by its caller's clock, which is the app's, too. */
+interface Flip {
+  calledMs: number
+  answeredMs: number
+  /** The slot that took the traffic, as the first byte of what it answers. */
+  to: number
+}
+
+interface Shape {
+  perSecond: number
+  flips: number
+  everyMs: number
+}
+
+async function run({ ground, proxies, isQuick, figures }: Task) {
+  if (!proxies.some(({ name }) => name === 'slotgate')) return null
+  const shape = isQuick ? QUICK_SHAPE : SHAPE
+  const { flips, sent, failed, notes } = await measure(ground, shape)
+  const timings = flips.map((flip) => timingOf(flip, notes))
+  const spread = (values: readonly number[]) =>
+    [0.5, 0.99, 1].map((rank) => `${short(quantile(values, rank))} ms`)
+  const without = timings.map(({ firstMs, readMs }) => firstMs - readMs)
+  figures.set('flips p99', 'slotgate', quantile(without, 0.99))
+  figures.set('flips failed', 'slotgate', failed)
+  figures.set('flips count', 'slotgate', flips.length)
+  figures.set('flips requests', 'slotgate', sent)
+  return {
+    title: 'Switching under load',
+    about: `${whole(flips.length)} promotions, one every ${shape.everyMs} ms, with ${THREADS} threads and ${whole(shape.perSecond)} small GETs a second: **${whole(failed)} of ${whole(sent)} requests
+failed**, or were answered by the slot that had left. The call counts from the moment it is sent, signed, on a connection that is open; the
+first request is the first that the app in the new slot reads. Between them the gate asks the new slot for its health; *its own reads* is that
+time as the app sees it, from the connection to the answer.`,
+    columns: ['', 'p50', 'p99', 'highest'],
+    rows: [
+      ['call to first request on the new slot', ...spread(timings.map(({ firstMs }) => firstMs))],
+      ["of that, the gate's own reads", ...spread(timings.map(({ readMs }) => readMs))],
+      ["call to first request, without the gate's own reads", ...spread(without)],
+      ['call to its answer', ...spread(flips.map(({ calledMs, answeredMs }) => answeredMs - calledMs))],
+    ],
+  }
+}
+
+interface Outcome {
+  flips: Flip[]
+  sent: number
+  failed: number
+  notes: AppNotes
+}
+
+async function measure(ground: Ground, { perSecond, flips: count, everyMs }: Shape): Promise<Outcome> {
+  const place = await newPlace(ground, 'flips', { cores: TWO_CORES, threads: THREADS })
+  const slotgate = await startSlotgate(place, { accessLog: false })
+  const caller = new AdminCaller(slotgate)
+  const expectation = new Expectation()
+  const load = {
+    request: browserRequest('GET', '/slot'),
+    bodyBytes: SLOT_BYTES,
+    connectsEach: false,
+    perSecond,
+  }
+  try {
+    const window = { pids: membersOf(slotgate.pid), warmMs: WARM_MS, measureMs: count * everyMs }
+    const [measured, flips] = await Promise.all([
+      runOpen({ ...load, port: place.port }, window, expectation),
+      flipOften(caller, expectation, { count, everyMs }),
+    ])
+    const failed = measured.failed + measured.unanswered
+    return { flips, failed, sent: measured.sent, notes: await notesOf(ground.backend.internalPort) }
+  } finally {
+    caller.close()
+    await slotgate.end()
+  }
+}
+
+/** Which slot a request has to be answered by: after a switch was answered, and until the next is called for. */
+class Expectation implements Watcher {
+  byte = 0
+
+  asks(lane: Lane): void {
+    lane.expectedByte = this.byte
+  }
+
+  accepts({ expectedByte, firstByte }: Lane): boolean {
+    return expectedByte === 0 || expectedByte === firstByte
+  }
+}
+
+async function flipOften(
+  caller: AdminCaller,
+  expectation: Expectation,
+  { count, everyMs }: { count: number; everyMs: number },
+): Promise<Flip[]> {
+  const flips: Flip[] = []
+  const startMs = clockMs() + WARM_MS
+  for (let turn = 0; turn < count; turn++) {
+    await pause(Math.max(0, startMs + turn * everyMs - clockMs()))
+    expectation.byte = 0
+    const { status, body, sentMs, answeredMs } = await caller.call('/v1/services/app/promote')
+    if (status !== 200) throw new Error(`a promotion was answered ${status}: ${body}`)
+    const { live } = JSON.parse(body)
+    const to = live.slot.charCodeAt(0)
+    flips.push({ calledMs: sentMs, answeredMs, to })
+    expectation.byte = to
+  }
+  return flips
+}
+
+/** What the app saw of a switch: when it had the first request, and how long the gate's reads took until then. */
+function timingOf({ calledMs, to }: Flip, { turns, reads }: AppNotes): { firstMs: number; readMs: number } {
+  const first = turns.find(({ atMs, slot }) => atMs > calledMs && slot === to)
+  if (!first) throw new Error('the new slot had no request after a switch')
+  const own = reads.filter(({ connectedMs, answeredMs }) => connectedMs > calledMs && answeredMs < first.atMs)
+  const readMs = own.reduce((sum, { connectedMs, answeredMs }) => sum + answeredMs - connectedMs, 0)
+  return { firstMs: first.atMs - calledMs, readMs }
+}
