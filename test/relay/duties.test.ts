@@ -561,6 +561,36 @@ t.test('duty 64: interim answers reach the client in order; an HTTP/1.0 client g
   )
 })
 
+/** More than all buffers on the way hold together. */
+const LARGE_BYTES = 32 * 1024 * 1024
+
+/** Long enough for loopback to move whatever can still move. */
+const quiet = () => new Promise((resolve) => setTimeout(resolve, 100))
+
+t.test('duty 64: interim answers that the client does not take stop the app from sending more', async (t) => {
+  const bench = await startRelay(t)
+  const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(1_000)
+  let written = 0
+  const app = await startRawApp(t, (socket) => {
+    const fill = () => {
+      while (written < LARGE_BYTES && !socket.destroyed) {
+        written += hints.length
+        if (!socket.write(hints)) return void socket.once('drain', fill)
+      }
+    }
+    socket.once('data', fill)
+  })
+  await bench.promote(app.address)
+  const wire = dial(t, bench.port, GET)
+  wire.socket.pause()
+  let before = -1
+  while (before !== written || written === 0) {
+    before = written
+    await quiet()
+  }
+  t.ok(written < LARGE_BYTES, `${written} bytes were taken`)
+})
+
 t.test(
   'duties 67, 68: an answer before the body is read arrives although the client goes on sending',
   async (t) => {

@@ -181,6 +181,10 @@ const RELATIVES: Record<string, Relative> = {
     answer('Connection: Content-Length, Date\r\nContent-Length: 2\r\n'),
     [200],
   ],
+  'Date named in Connection': [
+    answer('Connection: Date\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 2\r\n'),
+    [200],
+  ],
   'a coding named in Connection': [chunks(OK_CHUNKS, 'Connection: Transfer-Encoding\r\n'), [200]],
   'HTTP/1.0 with a length': ['HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok', [200], { over: true }],
   'HTTP/1.0 up to its end': ['HTTP/1.0 200 OK\r\n\r\nok', [200], { closes: true }],
