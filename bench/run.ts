@@ -36,6 +36,7 @@ const choice = parseArguments(
   PROXIES.map(({ name }) => name),
   WORKS.map(({ name }) => name),
 )
+let isLeaving = false
 const folder = mkdtempSync(join(tmpdir(), 'slotgate-bench-'))
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void leave(130))
 setTimeout(() => void leave(1, 'The bench takes too long and is ended.'), ENDS_WITHIN_MS).unref()
@@ -48,6 +49,9 @@ try {
 
 /** Ends the bench, and whatever it started. */
 async function leave(code: number, why?: string): Promise<void> {
+  // What is interrupted fails, too; it has no say in how the bench ends.
+  if (isLeaving) return
+  isLeaving = true
   if (why) console.error(why)
   await endChildren()
   rmSync(folder, { recursive: true, force: true })

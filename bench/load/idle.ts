@@ -21,7 +21,7 @@ export interface IdleMeasured {
 }
 
 /** So many are opened at a time, so that few connections to the app are. */
-const AT_ONCE = 16
+export const AT_ONCE = 16
 const CONNECTS_WITHIN_MS = 5000
 
 /** @throws Error when a connection fails or is not answered */
@@ -34,14 +34,12 @@ export async function runIdle({
 }: IdleLoad): Promise<IdleMeasured> {
   const clients: Client[] = []
   try {
-    // What a proxy needs once for any number of connections is there before.
-    await open(clients, AT_ONCE, { port, request })
     await pause(settleMs)
     const before = memoryOf(pids)
     await open(clients, connections, { port, request })
     await pause(settleMs)
     const bytesPerConnection = (memoryOf(pids) - before) / connections
-    return { bytesPerConnection, open: clients.filter(({ isOpen }) => isOpen).length - AT_ONCE }
+    return { bytesPerConnection, open: clients.filter(({ isOpen }) => isOpen).length }
   } finally {
     await leaveAll(clients)
   }

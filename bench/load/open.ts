@@ -20,7 +20,10 @@ export interface OpenMeasured {
   /** How late the load itself was in sending each. */
   lateMs: number[]
   sent: number
+  /** Answered wrongly, or cut off. */
   failed: number
+  /** Answered well, by whom the watcher does not accept. */
+  misrouted: number
   /** Not answered when the load had waited a while after its end. */
   unanswered: number
   /** How many were answered in the window, whenever they were due, and what the proxy used in it. */
@@ -93,6 +96,7 @@ class Queue implements LaneOwner {
   answers = 0
   #sent = 0
   #failed = 0
+  #misrouted = 0
 
   constructor(load: OpenLoad, { fromMs, watcher }: { fromMs: number; watcher: Watcher | undefined }) {
     this.#load = load
@@ -137,7 +141,8 @@ class Queue implements LaneOwner {
 
   answered(lane: Lane, isRight: boolean): void {
     this.answers += 1
-    if (!isRight || this.#watcher?.accepts(lane) === false) this.#failed += 1
+    if (!isRight) this.#failed += 1
+    else if (this.#watcher?.accepts(lane) === false) this.#misrouted += 1
     else if (lane.dueMs >= this.#fromMs) this.#latenciesMs.push(clockMs() - lane.dueMs)
   }
 
@@ -156,12 +161,13 @@ class Queue implements LaneOwner {
     if (at >= 0) this.#free.splice(at, 1)
   }
 
-  counts(): Pick<OpenMeasured, 'latenciesMs' | 'lateMs' | 'sent' | 'failed' | 'unanswered'> {
+  counts(): Pick<OpenMeasured, 'latenciesMs' | 'lateMs' | 'sent' | 'failed' | 'misrouted' | 'unanswered'> {
     return {
       latenciesMs: this.#latenciesMs,
       lateMs: this.#lateMs,
       sent: this.#sent,
       failed: this.#failed,
+      misrouted: this.#misrouted,
       unanswered: this.#left(),
     }
   }

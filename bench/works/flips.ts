@@ -86,8 +86,10 @@ async function measure(ground: Ground, { perSecond, flips: count, everyMs }: Sha
       runOpen({ ...load, port: place.port }, window, expectation),
       flipOften(caller, expectation, { count, everyMs }),
     ])
-    const failed = measured.failed + measured.unanswered
-    return { flips, failed, sent: measured.sent, notes: await notesOf(ground.backend.internalPort) }
+    const { failed, misrouted, unanswered } = measured
+    const all = failed + misrouted + unanswered
+    if (all > 0) console.error(`${failed} failed, ${misrouted} misrouted, ${unanswered} not answered`)
+    return { flips, failed: all, sent: measured.sent, notes: await notesOf(ground.backend.internalPort) }
   } finally {
     caller.close()
     await slotgate.end()

@@ -1,6 +1,7 @@
 // What a client costs who is connected and silent.
-import { browserRequest } from '../canned.ts'
-import { runIdle } from '../load/idle.ts'
+import { browserRequest, SMALL_BODY } from '../canned.ts'
+import { runClosed } from '../load/closed.ts'
+import { AT_ONCE, type IdleLoad, type IdleMeasured, runIdle } from '../load/idle.ts'
 import { openFilesLimit } from '../machine.ts'
 import { firstLineOf, startProxy } from '../start.ts'
 import { median, short, whole } from '../stats.ts'
@@ -8,6 +9,8 @@ import type { Task, Work } from './work.ts'
 
 const CONNECTIONS = 5000
 const QUICK_CONNECTIONS = 2000
+/** How long the process carries a load before. */
+const CARRY_MS = 1000
 const SETTLE_MS = 2000
 const QUICK_SETTLE_MS = 500
 /** What else a process has open. */
@@ -25,7 +28,7 @@ async function run(task: Task) {
   return {
     title: `${whole(connections)} idle connections`,
     about: `Memory that ${whole(connections)} clients take who were answered once and stay connected, divided by them; each time with a fresh
-process, after a first few clients. What a proxy takes at its start for connections to come is not in it (nginx: 424 bytes for each of its
+process that has carried a load for a moment, so that what it needs for any number of clients is there before. What a proxy takes at its start for connections to come is not in it (nginx: 424 bytes for each of its
 \`worker_connections\`). Memory is PSS, all processes together.`,
     columns: ['', 'memory per connection', 'lowest–highest', 'still open'],
     rows,
@@ -44,7 +47,7 @@ async function rowOf(
     for (let round = 0; round < Math.min(pace.rounds, 3); round++) {
       const { port, pids, child } = await startProxy(proxy, ground)
       const request = browserRequest('GET', '/small')
-      const measured = await runIdle({ port, request, connections, pids, settleMs }).finally(() =>
+      const measured = await measure({ port, request, connections, pids, settleMs }).finally(() =>
         child.end(),
       )
       sizes.push(measured.bytesPerConnection / KIBIBYTE)
@@ -61,4 +64,11 @@ async function rowOf(
     `${short(Math.min(...sizes))}–${short(Math.max(...sizes))}`,
     whole(open),
   ]
+}
+
+async function measure(load: IdleLoad): Promise<IdleMeasured> {
+  const { port, request, pids } = load
+  const carried = { port, request, bodyBytes: SMALL_BODY.length, connections: AT_ONCE, connectsEach: false }
+  await runClosed(carried, { pids, warmMs: 0, measureMs: CARRY_MS })
+  return runIdle(load)
 }
