@@ -30,8 +30,8 @@ export class Lane implements MessageSink {
   dueMs = 0
   /** The first byte of the last answer's body: where two apps answer, it says which. */
   firstByte = 0
-  /** What the owner knew when it asked. */
-  expectedByte = 0
+  /** For whoever watches: what was so when it asked. */
+  asOf = 0
   readonly #asked: Asked
   readonly #owner: LaneOwner
   #reader = new MessageReader(this)
