@@ -1,6 +1,5 @@
 // A request's journey, told from top to bottom: from its head to the app, and from the app's head to the last octet.
 // Each step goes on or throws; what is thrown becomes the answer. Runs in the thread of the client's connection.
-import { randomUUID } from 'node:crypto'
 import { type Code, SlotgateError } from '../errors.ts'
 import type { Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
@@ -12,6 +11,7 @@ import { asRefusal, type Request, screen } from './http1/request.ts'
 import { isEventStream, type Response } from './http1/response.ts'
 import { Journey } from './journey.ts'
 import { answerTo, asSlotgateError, CLOSES, localAnswer } from './refuse.ts'
+import { createRequestId } from './request-id.ts'
 import type { Pool } from './upstream.ts'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -334,7 +334,7 @@ export class Exchange extends Journey implements Asker {
   /** The exit of every failed exchange. */
   refuse(thrown: unknown): void {
     if (this.isSettled) return
-    if (this.requestId === '') this.requestId = randomUUID()
+    if (this.requestId === '') this.requestId = createRequestId()
     const error = asSlotgateError(asRefusal(thrown, this.front.config), this.requestId)
     this.error = error
     const unanswerable = error.entry.status === 0 || error.code === 'client_closed'

@@ -1,6 +1,6 @@
 // What a request and an upgrade have in common on their way: who asks, which service and slot it counts in, and the one
 // end of it. Runs in the thread of the client's connection.
-import { randomUUID } from 'node:crypto'
+
 import { SlotgateError } from '../errors.ts'
 import type { Claim, ClaimKind } from '../slots/table.ts'
 import { logExchange } from './access.ts'
@@ -11,6 +11,7 @@ import { numberOf } from './http1/names.ts'
 import { requestFields } from './http1/outgoing.ts'
 import type { Request } from './http1/request.ts'
 import type { Known } from './known.ts'
+import { createRequestId } from './request-id.ts'
 import type { Pool } from './upstream.ts'
 
 const ACCEPT = numberOf('accept')
@@ -62,7 +63,7 @@ export abstract class Journey implements Known {
     this.target = head.target
     const ids = head.first(REQUEST_ID)
     const id = ids >= 0 && head.times(REQUEST_ID) === 1 ? head.value(ids) : ''
-    this.requestId = SAFE_ID.test(id) ? id : randomUUID()
+    this.requestId = id !== '' && SAFE_ID.test(id) ? id : createRequestId()
     const accept = head.first(ACCEPT)
     if (accept >= 0) this.accept = head.value(accept)
     if (this.#from.trusted && head.first(FORWARDED_FOR) >= 0) {

@@ -2,11 +2,15 @@
 import type { ServiceConfig } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
 
-/** The path as sent, without query; a fragment has no business in a request, but routers cut it off too. */
-export const pathOf = (target: string): string => target.split(/[?#]/, 1)[0] ?? target
+/** The path as sent, without query. */
+export function pathOf(target: string): string {
+  const query = target.indexOf('?')
+  return query < 0 ? target : target.slice(0, query)
+}
 
 /** `/app` has `/app` and `/app/x`, not `/apple`. */
 function isUnder(path: string, prefix: string): boolean {
+  if (prefix === '/') return true
   const base = prefix.endsWith('/') ? prefix.slice(0, -1) : prefix
   return path === base || path.startsWith(`${base}/`)
 }

@@ -53,8 +53,10 @@ export class HeadReader {
   readonly #at: Int32Array
   readonly #known: Uint8Array
   /** For each known name: its first field, or -1; and how many there are. */
-  readonly #first = new Int16Array(NUMBERS)
+  readonly #first = new Int16Array(NUMBERS).fill(-1)
   readonly #times = new Int16Array(NUMBERS)
+  /** How many fields have left their mark in the two. */
+  #touched = 0
   text = ''
   /** 0 or 1: the minor version of HTTP/1. */
   minor = 0
@@ -190,9 +192,22 @@ export class HeadReader {
     const headEnd = this.#readFields(buffer, start, lineEnd, end)
     if (headEnd < 0) return this.#unfinished(start, end)
     this.text = buffer.toString('latin1', start, headEnd)
-    this.status = Number(this.text.slice(statusStart - start, statusEnd - start))
+    this.status =
+      digitOf(buffer[statusEnd - 3]) * 100 +
+      digitOf(buffer[statusEnd - 2]) * 10 +
+      digitOf(buffer[statusEnd - 1])
     this.reason = this.text.slice(statusEnd + 1 - start, reasonEnd - start)
     return headEnd
+  }
+
+  /** Only what the head before has set: filling whole tables costs as much as reading a short head. */
+  #forget(): void {
+    for (let field = 0; field < this.#touched; field++) {
+      const known = this.known(field)
+      this.#first[known] = -1
+      this.#times[known] = 0
+    }
+    this.#touched = 0
   }
 
   #unfinished(start: number, end: number): number {
@@ -227,8 +242,7 @@ export class HeadReader {
     let count = 0
     let seen = 0
     this.fieldsStart = from - start
-    this.#first.fill(-1)
-    this.#times.fill(0)
+    this.#forget()
     for (;;) {
       if (at >= last) break
       if (buffer[at] === CR) {
@@ -267,6 +281,7 @@ export class HeadReader {
       positions[position + 3] = valueEnd - start
       const known = lookUp(hash, buffer, nameStart, nameEnd)
       this.#known[count] = known
+      this.#touched = count + 1
       if (known !== OTHER) {
         if (this.times(known) === 0) this.#first[known] = count
         this.#times[known] = this.times(known) + 1

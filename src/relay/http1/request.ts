@@ -77,6 +77,8 @@ export function asRefusal(error: unknown, limits: RelayConfig): unknown {
 }
 
 function checkMethod(method: string): void {
+  // Most are, and looking one up costs more than asking.
+  if (method === 'GET' || method === 'POST') return
   if (NEVER_RELAYED.has(method)) throw new SlotgateError('method_not_relayed', { method })
   if (!RELAYED.has(method))
     throw new SlotgateError('not_implemented', { detail: 'its method is not known here' })
@@ -86,8 +88,19 @@ function checkMethod(method: string): void {
 const hostnames = new Map<string, string>()
 const HOSTS_KEPT = 256
 
+let lastHost = ''
+let lastHostname = ''
+
 /** @returns the name that services are found by */
 function hostnameFor(host: string): string {
+  // One after the other mostly ask for the same.
+  if (host === lastHost && host !== '') return lastHostname
+  lastHostname = hostnameOnce(host)
+  lastHost = host
+  return lastHostname
+}
+
+function hostnameOnce(host: string): string {
   const before = hostnames.get(host)
   if (before !== undefined) return before
   if (!isHost(host)) throw bad('its Host is not a host')

@@ -21,8 +21,15 @@ export interface Outgoing {
   fields: Fields
 }
 
-/** Told one of these, once; `failed` may come again, and then says nothing new. */
+/** The head of an answer as node:http has read it. */
+export type AnswerHead = Pick<IncomingMessage, 'httpVersion' | 'statusMessage' | 'rawHeaders'> & {
+  statusCode?: number | undefined
+}
+
+/** Told one of the others once, `informed` before it as often as the app likes; `failed` may come again, and then says nothing new. */
 export interface Listener {
+  /** An interim answer (1xx but 100 and 101). */
+  informed(answer: AnswerHead): void
   answered(answer: IncomingMessage): void
   /** The app switched protocols. `join` sends the 101, with `answer.headers`, and connects both sockets. */
   switched(answer: IncomingMessage, socket: Socket, join: () => void): void
@@ -72,10 +79,12 @@ export function sendUpgrade(
 function hold(ask: ClientRequest, listener: Listener): void {
   const [join] = ask.listeners('upgrade')
   ask.removeAllListeners('upgrade').removeAllListeners('response').removeAllListeners('error')
-  ask.on('response', listener.answered).on('error', listener.failed)
+  ask.on('information', listener.informed).on('response', listener.answered).on('error', listener.failed)
   ask.on('upgrade', (answer: IncomingMessage, socket: Socket, head: Buffer<ArrayBuffer>) => {
     // A reset of an upgraded socket without a listener would take the process down.
     socket.on('error', () => socket.destroy())
+    // An app that has said all it has to say may still want to hear.
+    socket.allowHalfOpen = true
     listener.switched(answer, socket, () => join?.call(ask, answer, socket, head))
   })
 }

@@ -8,7 +8,7 @@ import type { Front } from '../front.ts'
 import { Tunnel } from './tunnel.ts'
 
 export interface Upgrades {
-  /** From their upgrade request until both of their sockets are closed. */
+  /** From their upgrade request until they count no more and their client's socket is closed. */
   readonly tunnels: ReadonlySet<Tunnel>
   /** Takes a connection as if nothing had been read from it. */
   take(socket: Socket, unread: Buffer, from: Peer): void
@@ -30,11 +30,13 @@ const optionsOf = (config: RelayConfig) => ({
 /** Lives as long as the door. */
 export function createUpgrades(front: () => Front, config: RelayConfig): Upgrades {
   const tunnels = new Set<Tunnel>()
-  const waiting = new WeakMap<Socket, Tunnel>()
+  /** Those whose request is not yet read for the second time. */
+  const waiting = new Map<Socket, Tunnel>()
   const server = createServer(optionsOf(config))
   server.maxHeadersCount = 0
   server.on('upgrade', (request: IncomingMessage, _stream: unknown, early: Buffer) => {
     const tunnel = waiting.get(request.socket)
+    waiting.delete(request.socket)
     if (!tunnel) return void request.socket.destroy()
     void tunnel.carry(request, early).finally(() => tunnels.delete(tunnel))
   })
@@ -47,6 +49,13 @@ export function createUpgrades(front: () => Front, config: RelayConfig): Upgrade
       const tunnel = new Tunnel(front(), socket, from)
       tunnels.add(tunnel)
       waiting.set(socket, tunnel)
+      socket.once('close', () => {
+        if (!waiting.delete(socket)) return
+        tunnels.delete(tunnel)
+        tunnel.settle()
+      })
+      // Nobody half-closes a connection that is about to become a tunnel.
+      if (socket.readableEnded) return void socket.destroy()
       socket.unshift(unread)
       server.emit('connection', socket)
       // Its pause was ours, and only we can end it.
