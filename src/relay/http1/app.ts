@@ -190,7 +190,7 @@ export class AppConnection {
         this.#unread = Buffer.from(buffer.subarray(start, end))
         return null
       }
-      if (heads.status >= 200 || heads.status === 101) {
+      if (!isInterim(heads.status)) {
         const response = screenResponse(heads, asker.method)
         const body = new BodyReader(response.framing)
         this.#body = body
@@ -261,5 +261,8 @@ export class AppConnection {
     asker?.lost(this, error)
   }
 }
+
+/** An answer before the answer; a switch of protocols is none (RFC 9110 §15.2). */
+const isInterim = (status: number): boolean => status >= 100 && status < 200 && status !== 101
 
 const EMPTY = Buffer.alloc(0)

@@ -39,7 +39,7 @@ const ROLES = {
   'x-forwarded-proto': REBUILT | FORWARDED | NEVER_NAMED,
   'x-real-ip': FORWARDED | NEVER_NAMED,
   accept: 0,
-  date: 0,
+  date: NEVER_NAMED,
   'content-type': 0,
   'sec-websocket-accept': 0,
 } satisfies Record<string, number>
