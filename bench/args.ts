@@ -10,12 +10,14 @@ export interface Choice {
   works: readonly string[]
 }
 
+/** The names there are. */
+export interface Known {
+  proxies: readonly string[]
+  works: readonly string[]
+}
+
 /** @throws Error naming what is not known */
-export function parseArguments(
-  words: readonly string[],
-  proxies: readonly string[],
-  works: readonly string[],
-): Choice {
+export function parseArguments(words: readonly string[], known: Known): Choice {
   const { values } = parseArgs({
     args: [...words],
     options: {
@@ -26,8 +28,8 @@ export function parseArguments(
   })
   return {
     quick: values.quick,
-    only: namesIn(values.only, proxies, '--only'),
-    works: namesIn(values.work, works, '--work'),
+    only: namesIn(values.only, known.proxies, '--only'),
+    works: namesIn(values.work, known.works, '--work'),
   }
 }
 

@@ -16,6 +16,8 @@ export function installPeers(): boolean {
   const args = [...first, 'ci', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error']
   const { status, error } = spawnSync(command, args, {
     cwd: import.meta.dirname,
+    // `npm run` names the folder of its own package there, and what is installed belongs into this one.
+    env: { ...process.env, npm_config_local_prefix: import.meta.dirname },
     stdio: ['ignore', 'ignore', 'inherit'],
     timeout: INSTALLS_WITHIN_MS,
   })

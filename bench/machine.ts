@@ -1,6 +1,6 @@
 // The machine of a run: who gets which core, and what a reader has to know of it.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { availableParallelism, cpus, release } from 'node:os'
+import { availableParallelism, cpus, loadavg, release } from 'node:os'
 
 /** The proxy has a core to itself; the load and the app share another. */
 export const PROXY_CORE = '0'
@@ -32,3 +32,15 @@ export function openFilesLimit(): number {
 
 /** For what is measured with everything at once. */
 export const ALL_CORES = `0-${availableParallelism() - 1}`
+
+const QUIET_LOAD = 0.7
+const loadAtStart = loadavg()[0] ?? 0
+
+/** How many processes wanted a core in the minute before. */
+export const loadLine = (): string => `load average before ${loadAtStart.toFixed(2)}`
+
+/** Others who use the machine make latencies long and costs a little higher. */
+export function warnIfBusy(): void {
+  if (loadAtStart <= QUIET_LOAD) return
+  console.error(`The machine is busy (${loadLine()}): latencies and switches will look worse than they are.`)
+}

@@ -1,8 +1,8 @@
 // Writes docs/benchmarks.md out of what a full run found.
 import { availableParallelism } from 'node:os'
-import { machineLine } from './machine.ts'
+import { loadLine, machineLine } from './machine.ts'
 import type { ProxySetup } from './proxies.ts'
-import { type Figures, type Section, tableOf } from './results.ts'
+import { type Figures, type Section, tableOf, wrap } from './results.ts'
 import { short } from './stats.ts'
 import { TITLES } from './works/cost.ts'
 
@@ -16,12 +16,14 @@ export interface Report {
 }
 
 export function pageOf({ proxies, sections, figures, targets }: Report): string {
-  const details = sections.map((section) => `## ${section.title}\n\n${section.about}\n\n${tableOf(section)}`)
+  const details = sections.map(
+    (section) => `## ${section.title}\n\n${wrap(section.about)}\n\n${tableOf(section)}`,
+  )
   return `# Benchmarks
 
 Written by \`npm run bench\` on ${new Date().toISOString().slice(0, 10)}; run it again to replace this page. It takes less than twenty minutes.
 
-${machineLine()}, Node ${process.version}.
+${machineLine()}, Node ${process.version}, ${loadLine()}.
 
 ## What was to be reached
 
@@ -54,7 +56,7 @@ ${details.join('\n\n')}
 
 ## Who was measured
 
-${tableOf({ columns: ['proxy', 'version', 'setup'], rows: proxies.map(setupOf) })}
+${tableOf({ columns: ['proxy', 'version', 'setup'], rows: proxies.map(setupOf), isText: true })}
 
 ## Commands
 

@@ -70,7 +70,7 @@ export const PROXIES: readonly ProxySetup[] = [
       }),
   },
   onNode('http-proxy', 'node:http with a keep-alive agent'),
-  onNode('@fastify/http-proxy', 'its defaults: fastify in front, undici behind'),
+  onNode('@fastify/http-proxy', 'its defaults: fastify in front, undici behind', ['fastify', 'undici']),
   onNode('httpxy', 'node:http with a keep-alive agent'),
   slotgate('slotgate', false),
   nginx('nginx+log', 'access.log'),
@@ -109,11 +109,12 @@ function slotgate(name: string, accessLog: boolean): ProxySetup {
   }
 }
 
-function onNode(name: string, setup: string): ProxySetup {
+/** @param on packages whose versions count as much as its own */
+function onNode(name: string, setup: string, on: readonly string[] = []): ProxySetup {
   const file = join(BENCH, 'peers', `${name.replace('@', '').replace('/', '-')}.mjs`)
   return {
     name,
-    version: () => installedVersion(name),
+    version: () => versionsOf(name, on),
     from: 'npm ci in bench/',
     isVariant: false,
     setup,
@@ -217,6 +218,13 @@ http://:${port} {
 function printed(command: string, args: readonly string[], pattern: RegExp): string | null {
   const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8', env: { ...process.env, PATH } })
   return pattern.exec(`${stdout}${stderr}`)?.[1] ?? null
+}
+
+/** @returns the version, and in parentheses those of what it stands on; null where it is not installed */
+function versionsOf(name: string, on: readonly string[]): string | null {
+  const beneath = on.map((other) => `${other} ${installedVersion(other)}`).join(', ')
+  const version = installedVersion(name)
+  return version && beneath ? `${version} (${beneath})` : version
 }
 
 function installedVersion(name: string): string | null {

@@ -21,14 +21,32 @@ export interface Section {
   about: string
   columns: readonly string[]
   rows: readonly (readonly string[])[]
+  /** Whether the columns are words rather than figures. */
+  isText?: boolean
 }
 
 /** As Markdown, the columns padded, so that it can be read on a terminal, too. */
-export function tableOf({ columns, rows }: Pick<Section, 'columns' | 'rows'>): string {
+export function tableOf({ columns, rows, isText = false }: Omit<Section, 'title' | 'about'>): string {
   const all = [columns, ...rows]
   const widths = columns.map((_, at) => Math.max(...all.map((cells) => (cells[at] ?? '').length)))
+  const isLeft = (at: number) => isText || at === 0
+  const pad = (text: string, at: number) =>
+    isLeft(at) ? text.padEnd(widths[at] ?? 0) : text.padStart(widths[at] ?? 0)
   const line = (cells: readonly string[]) =>
-    `| ${widths.map((width, at) => (at === 0 ? (cells[at] ?? '').padEnd(width) : (cells[at] ?? '').padStart(width))).join(' | ')} |`
-  const rule = `|${widths.map((width, at) => (at === 0 ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`)).join('|')}|`
-  return [line(columns), rule, ...rows.map(line)].join('\n')
+    `| ${widths.map((_, at) => pad(cells[at] ?? '', at)).join(' | ')} |`
+  const rule = widths.map((width, at) => (isLeft(at) ? '-'.repeat(width + 2) : `${'-'.repeat(width + 1)}:`))
+  return [line(columns), `|${rule.join('|')}|`, ...rows.map(line)].join('\n')
+}
+
+const LINE_LENGTH = 150
+
+/** A paragraph, broken anew. */
+export function wrap(text: string): string {
+  const lines: string[] = []
+  for (const word of text.split(/\s+/)) {
+    const line = lines.at(-1)
+    if (line === undefined || line.length + word.length >= LINE_LENGTH) lines.push(word)
+    else lines[lines.length - 1] = `${line} ${word}`
+  }
+  return lines.join('\n')
 }

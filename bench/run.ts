@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { type Choice, parseArguments } from './args.ts'
 import { endChildren } from './children.ts'
 import { installPeers } from './install.ts'
-import { LOAD_CORE, pinSelf } from './machine.ts'
+import { LOAD_CORE, pinSelf, warnIfBusy } from './machine.ts'
 import { pageOf } from './page.ts'
 import { PROXIES, type ProxySetup } from './proxies.ts'
 import { Figures, type Section, tableOf } from './results.ts'
@@ -31,11 +31,7 @@ const QUICK_FEW: Pace = { rounds: 3, firstWarmMs: 2000, warmMs: 300, measureMs: 
 const FEW = 6
 const ENDS_WITHIN_MS = 25 * 60_000
 
-const choice = parseArguments(
-  process.argv.slice(2),
-  PROXIES.map(({ name }) => name),
-  WORKS.map(({ name }) => name),
-)
+const choice = readChoice()
 let isLeaving = false
 const folder = mkdtempSync(join(tmpdir(), 'slotgate-bench-'))
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void leave(130))
@@ -45,6 +41,16 @@ try {
   await leave((await run(choice)) ? 0 : 1)
 } catch (error) {
   await leave(1, (error as Error).stack)
+}
+
+function readChoice(): Choice {
+  const known = { proxies: PROXIES.map(({ name }) => name), works: WORKS.map(({ name }) => name) }
+  try {
+    return parseArguments(process.argv.slice(2), known)
+  } catch (error) {
+    console.error((error as Error).message)
+    process.exit(2)
+  }
 }
 
 /** Ends the bench, and whatever it started. */
@@ -62,6 +68,7 @@ async function leave(code: number, why?: string): Promise<void> {
 async function run({ quick, only, works }: Choice): Promise<boolean> {
   const chosen = named(PROXIES, only).filter(({ isVariant }) => !isVariant || !quick || only.length > 0)
   if (chosen.some(({ from }) => from.startsWith('npm'))) installPeers()
+  warnIfBusy()
   pinSelf(LOAD_CORE)
   const proxies = chosen.filter(isThere)
   const asked = named(WORKS, works)

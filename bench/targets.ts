@@ -90,5 +90,5 @@ export function targetTable(figures: Figures): string {
     const judged = judge(figures)
     return judged ? [[work, toReach, judged.found, judged.isReached ? 'reached' : '**not reached**']] : []
   })
-  return rows.length === 0 ? '' : tableOf({ columns: ['work', 'to reach', 'found', ''], rows })
+  return rows.length === 0 ? '' : tableOf({ columns: ['work', 'to reach', 'found', ''], rows, isText: true })
 }

@@ -37,7 +37,7 @@ interface Shape {
 async function run({ ground, proxies, isQuick, figures }: Task) {
   if (!proxies.some(({ name }) => name === 'slotgate')) return null
   const shape = isQuick ? QUICK_SHAPE : SHAPE
-  const { flips, sent, failed, notes } = await measure(ground, shape)
+  const { flips, sent, failed, latenciesMs, notes } = await measure(ground, shape)
   const timings = flips.map((flip) => timingOf(flip, notes))
   const spread = (values: readonly number[]) =>
     [0.5, 0.99, 1].map((rank) => `${short(quantile(values, rank))} ms`)
@@ -58,6 +58,7 @@ time as the app sees it, from the connection to the answer.`,
       ["of that, the gate's own reads", ...spread(timings.map(({ readMs }) => readMs))],
       ["call to first request, without the gate's own reads", ...spread(without)],
       ['call to its answer', ...spread(flips.map(({ calledMs, answeredMs }) => answeredMs - calledMs))],
+      ['latency of the requests meanwhile', ...spread(latenciesMs)],
     ],
   }
 }
@@ -66,6 +67,7 @@ interface Outcome {
   flips: Flip[]
   sent: number
   failed: number
+  latenciesMs: number[]
   notes: AppNotes
 }
 
@@ -86,10 +88,10 @@ async function measure(ground: Ground, { perSecond, flips: count, everyMs }: Sha
       runOpen({ ...load, port: place.port }, window, expectation),
       flipOften(caller, expectation, { count, everyMs }),
     ])
-    const { failed, misrouted, unanswered } = measured
+    const { failed, misrouted, unanswered, sent, latenciesMs } = measured
     const all = failed + misrouted + unanswered
     if (all > 0) console.error(`${failed} failed, ${misrouted} misrouted, ${unanswered} not answered`)
-    return { flips, failed: all, sent: measured.sent, notes: await notesOf(ground.backend.internalPort) }
+    return { flips, sent, failed: all, latenciesMs, notes: await notesOf(ground.backend.internalPort) }
   } finally {
     caller.close()
     await slotgate.end()

@@ -11,7 +11,7 @@ const CONNECTIONS = 5000
 const QUICK_CONNECTIONS = 2000
 /** How long the process carries a load before. */
 const CARRY_MS = 1000
-const SETTLE_MS = 2000
+const SETTLE_MS = 1500
 const QUICK_SETTLE_MS = 500
 /** What else a process has open. */
 const OTHER_FILES = 500

@@ -36,6 +36,7 @@ second: ${mix}. Every echo is compared byte for byte, every event
 stream is watched for gaps. Load, releases and slotgate share all cores, so that latencies are those of a busy machine.`,
     columns: ['', ''],
     rows: rowsOf(result),
+    isText: true,
   }
 }
 
