@@ -34,7 +34,7 @@ const ENDS_WITHIN_MS = 25 * 60_000
 const choice = readChoice()
 let isLeaving = false
 const folder = mkdtempSync(join(tmpdir(), 'slotgate-bench-'))
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void leave(130))
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void leave(130))
 setTimeout(() => void leave(1, 'The bench takes too long and is ended.'), ENDS_WITHIN_MS).unref()
 
 try {
