@@ -19,7 +19,9 @@ async function run({ ground, proxies, isQuick, figures }: Task) {
   const { folder } = await newPlace(ground, 'mixed', { cores: ALL_CORES, threads: 0 })
   const logFile = join(folder, 'output.log')
   const args = [join(import.meta.dirname, '..', 'mixed.ts'), String(isQuick ? QUICK_FLIPS : FLIPS)]
-  const child = startChild(process.execPath, args, { cores: ALL_CORES, cwd: folder, logFile })
+  // What an interrupted run leaves there goes with the folder of the bench.
+  const env = { TMPDIR: folder }
+  const child = startChild(process.execPath, args, { cores: ALL_CORES, cwd: folder, logFile, env })
   await child.exited
   const output = readFileSync(logFile, 'utf8')
   await child.end()
