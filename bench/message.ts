@@ -29,11 +29,6 @@ export class MessageReader {
     this.#sink = sink
   }
 
-  /** Whether a message has begun and not ended. */
-  get isAmid(): boolean {
-    return this.#expects !== 'head' || this.#rest.length > 0
-  }
-
   /** @throws Error when a chunk has no size */
   push(arrived: Buffer): void {
     let bytes = this.#rest.length > 0 ? Buffer.concat([this.#rest, arrived]) : arrived
