@@ -73,6 +73,9 @@ function cutApart(tunnels: readonly Journey[]): void {
   }
 }
 
+/** How much may wait to be written to a client before its app is no longer read. */
+const WRITE_AHEAD_BYTES = 16 * 1024
+
 export function createDoor({ relay: config, services, table, worker, log, lines }: DoorOptions): Door {
   const clients = new Set<ClientConnection>()
   const clock = new Clock(limitsOf(config), tick)
@@ -99,9 +102,12 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
     upgrade: (socket, unread, from) => upgrades.take(socket, unread, from),
   }
   const admission = new Admission(front)
-  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket: Socket) => {
-    if (admission.admits(socket)) clients.add(new ClientConnection(socket, front, left))
-  })
+  const server = createServer(
+    { allowHalfOpen: true, noDelay: true, highWaterMark: WRITE_AHEAD_BYTES },
+    (socket: Socket) => {
+      if (admission.admits(socket)) clients.add(new ClientConnection(socket, front, left))
+    },
+  )
 
   const left = (client: ClientConnection): void => void clients.delete(client)
 

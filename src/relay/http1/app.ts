@@ -3,7 +3,7 @@
 import { connect, type Socket } from 'node:net'
 import type { Address } from '../../config/types.ts'
 import { BodyReader } from './body.ts'
-import type { Buffers } from './buffers.ts'
+import { BUFFER_BYTES, type Buffers } from './buffers.ts'
 import type { HeadReader } from './head.ts'
 import { isPersistent } from './request.ts'
 import { type Response, screenResponse } from './response.ts'
@@ -59,7 +59,7 @@ interface Reading {
 }
 
 /** A read that fills so much of the common buffer announces a body that is worth a buffer of its own. */
-const LARGE_BYTES = 32 * 1024
+const LARGE_BYTES = BUFFER_BYTES / 2
 
 export class AppConnection {
   readonly #socket: Socket
@@ -71,6 +71,8 @@ export class AppConnection {
   #unread: Buffer | null = null
   /** A buffer that no other connection reads into, while a large body comes. */
   #own: Buffer | null = null
+  /** Buffers that the asker is still writing from. */
+  readonly #lent: Buffer[] = []
   #persistent = true
   #requestSent = true
   #error: Error | undefined
@@ -131,8 +133,9 @@ export class AppConnection {
     return !this.#socket.writableNeedDrain
   }
 
-  /** The asker can take more. */
+  /** The asker has written all that it took, and can take more. */
   resume(): void {
+    for (const buffer of this.#lent.splice(0)) this.#reading.buffers.giveBack(buffer)
     this.#socket.resume()
   }
 
@@ -221,12 +224,17 @@ export class AppConnection {
    * @param clean nothing came behind the answer. What does is never an answer to the next request (RFC 9112 §9.2)
    */
   #afterContent(taken: Taken, buffer: Buffer, body: BodyReader, clean: boolean): void {
-    if (taken.held && buffer === this.#own) this.#own = null
+    if (taken.held && buffer === this.#own) {
+      this.#lent.push(buffer)
+      this.#own = null
+    }
     if (!body.done || this.#asker === null) return
     const asker = this.#asker
     this.#asker = null
     if (this.#own !== null) this.#reading.buffers.giveBack(this.#own)
     this.#own = null
+    // Who still writes from these has them alone now.
+    this.#lent.length = 0
     this.reused = true
     const keep = clean && this.#persistent && this.#requestSent && this.#home.keep(this)
     if (!keep) this.#socket.destroy()

@@ -4,8 +4,8 @@
 /** Few large bodies come at once; the buffers of more are left to the garbage collector. */
 const KEPT = 16
 
-/** As much as the kernel usually has at hand. */
-const BUFFER_BYTES = 64 * 1024
+/** What is read is written at once: it should still be in the cache of the core then. */
+export const BUFFER_BYTES = 32 * 1024
 
 /** Lives as long as the door. */
 export class Buffers {

@@ -25,7 +25,7 @@ export function writeMessage(
   const whole = head === '' && tail === ''
   if (!whole) socket.cork()
   if (head !== '') socket.write(head, 'latin1')
-  socket.write(buffer.subarray(from, to))
+  socket.write(from === 0 && to === buffer.length ? buffer : buffer.subarray(from, to))
   if (tail !== '') socket.write(tail, 'latin1')
   if (!whole) socket.uncork()
 }
