@@ -15,6 +15,7 @@ import {
   OTHER,
   REBUILT,
 } from './names.ts'
+import { HTAB, SP } from './octets.ts'
 
 /** How slotgate names itself in `Via`. */
 export const PSEUDONYM = 'slotgate'
@@ -27,9 +28,20 @@ const NOTHING: ReadonlySet<string> = new Set()
 const X = 0x78
 const FORWARDED_PREFIX = 'x-forwarded-'
 
+const isBlank = (octet: number): boolean => octet === SP || octet === HTAB
+
+/** Not `trim`, which takes more for blank than RFC 9110 §5.6.3: to others, `\xa0close` is not `close`. */
+function trimmed(text: string): string {
+  let from = 0
+  let to = text.length
+  while (from < to && isBlank(text.charCodeAt(from))) from++
+  while (to > from && isBlank(text.charCodeAt(to - 1))) to--
+  return text.slice(from, to)
+}
+
 /** @returns the members of a list field, lower case (RFC 9110 §5.6.1) */
 export const membersOf = (values: readonly string[]): string[] =>
-  values.flatMap((value) => value.split(',').map((member) => member.trim().toLowerCase()))
+  values.flatMap((value) => value.split(',').map((member) => trimmed(member).toLowerCase()))
 
 const isForwarded = (lower: string): boolean =>
   hasRole(lookUpLower(lower), FORWARDED) || lower.startsWith(FORWARDED_PREFIX)
