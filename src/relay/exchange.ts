@@ -191,11 +191,12 @@ export class Exchange extends Journey implements Asker {
   // From the app's head to the client's last octet.
 
   /**
-   * RFC 9110 §15.2: interim answers go on, except to HTTP/1.0. A 100 was answered here. To a client that takes nothing
-   * they are of no use, and must not pile up.
+   * RFC 9110 §15.2: interim answers go on, except to HTTP/1.0. A 100 was answered here. A client that does not take
+   * them stops the app.
    */
-  interim(head: HeadReader): void {
-    if (head.status !== 100 && this.minor === 1 && !this.#client.isFull) this.#client.write(interimHead(head))
+  interim(head: HeadReader): Taken {
+    if (head.status !== 100 && this.minor === 1) this.#client.write(interimHead(head))
+    return { held: false, full: this.#client.isFull }
   }
 
   /** The app has answered: its head goes on with what is at hand of the body, in one write. */

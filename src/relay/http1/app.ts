@@ -13,7 +13,7 @@ import { writeMessage } from './write.ts'
 export interface Asker {
   readonly method: string
   /** An interim answer (1xx but 101). */
-  interim(head: HeadReader): void
+  interim(head: HeadReader): Taken
   /** The head of the answer and what is at hand of its body, at `body.from` to `body.to`. */
   answered(head: HeadReader, response: Response, content: Content): Taken
   /** More of its body. */
@@ -187,11 +187,12 @@ export class AppConnection {
     const buffer = this.#unread === null ? read : Buffer.concat([this.#unread, read.subarray(0, size)])
     const end = this.#unread === null ? size : buffer.length
     this.#unread = null
+    let interim: Taken | null = null
     for (let start = 0; ; ) {
-      const headEnd = heads.readResponse(buffer, start, end)
+      const headEnd = start === end ? -1 : heads.readResponse(buffer, start, end)
       if (headEnd < 0) {
-        this.#unread = Buffer.from(buffer.subarray(start, end))
-        return null
+        if (start < end) this.#unread = Buffer.from(buffer.subarray(start, end))
+        return interim
       }
       if (!isInterim(heads.status)) {
         const response = screenResponse(heads, asker.method)
@@ -203,9 +204,8 @@ export class AppConnection {
         this.#afterContent(taken, buffer, body, next === end)
         return taken
       }
-      asker.interim(heads)
+      interim = asker.interim(heads)
       start = headEnd
-      if (start === end) return null
     }
   }
 
