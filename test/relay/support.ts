@@ -76,7 +76,7 @@ export interface Bench {
   claims(service?: number): number
 }
 
-interface Options {
+export interface Options {
   relay?: Partial<RelayConfig>
   services?: ServiceConfig[]
   /** Worker threads; none unless a test is about them. */

@@ -4,50 +4,8 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
-import {
-  type Bench,
-  collect,
-  dial,
-  hasAnswer,
-  headOf,
-  OK,
-  type Scope,
-  startApp,
-  startRawApp,
-  startRelay,
-  statusOf,
-  type Wire,
-} from './support.ts'
-
-const UPGRADE =
-  'GET /ws?a=b HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nOrigin: http://a.test\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
-const SWITCHED =
-  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n'
-
-/** A relay, a client that asked for an upgrade, and the app's side of it, which said nothing yet. */
-async function begin(
-  t: Scope,
-  sent = UPGRADE,
-  part = {},
-): Promise<{ bench: Bench; client: Wire; app: Wire }> {
-  const bench = await startRelay(t, { relay: part })
-  const asked = Promise.withResolvers<Wire>()
-  const backend = await startRawApp(t, (socket) => {
-    socket.allowHalfOpen = true
-    const wire = collect(socket)
-    socket.once('data', () => asked.resolve(wire))
-  })
-  await bench.promote(backend.address)
-  const client = dial(t, bench.port, sent)
-  return { bench, client, app: await asked.promise }
-}
-
-async function open(t: Scope, part = {}) {
-  const all = await begin(t, UPGRADE, part)
-  all.app.socket.write(SWITCHED)
-  await all.client.until((text) => text.endsWith('\r\n\r\n'))
-  return all
-}
+import { dial, hasAnswer, headOf, OK, startApp, startRawApp, startRelay, statusOf } from './support.ts'
+import { begin, open, SWITCHED, UPGRADE } from './tunnels.ts'
 
 t.test('a WebSocket works, and counts as a tunnel until it is closed', async (t) => {
   const bench = await startRelay(t)

@@ -50,9 +50,7 @@ export function createUpgrades(front: () => Front, config: RelayConfig): Upgrade
       tunnels.add(tunnel)
       waiting.set(socket, tunnel)
       socket.once('close', () => {
-        if (!waiting.delete(socket)) return
-        tunnels.delete(tunnel)
-        tunnel.settle()
+        if (waiting.delete(socket)) tunnels.delete(tunnel)
       })
       // Nobody half-closes a connection that is about to become a tunnel.
       if (socket.readableEnded) return void socket.destroy()

@@ -3,25 +3,38 @@
 import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { SlotgateError } from '../../errors.ts'
+import { type Code, SlotgateError } from '../../errors.ts'
+import type { ClaimKind } from '../../slots/table.ts'
 import type { Peer } from '../forwarded.ts'
 import type { Front } from '../front.ts'
 import type { Framing } from '../http1/body.ts'
 import { HeadReader, Unreadable } from '../http1/head.ts'
-import { afterContent, beforeContent, membersOf, responseHead, switchFields } from '../http1/outgoing.ts'
+import {
+  afterContent,
+  beforeContent,
+  interimHead,
+  membersOf,
+  responseHead,
+  switchFields,
+} from '../http1/outgoing.ts'
 import { type Request, screen } from '../http1/request.ts'
 import { screenResponse } from '../http1/response.ts'
 import { Journey } from '../journey.ts'
 import { answerTo, asSlotgateError } from '../refuse.ts'
 import { ANSWER_FIELDS } from '../upstream.ts'
 import { Frames, GOING_AWAY } from './frames.ts'
-import { type Fields, sendUpgrade } from './http-proxy.ts'
+import { type AnswerHead, type Fields, sendUpgrade } from './http-proxy.ts'
 
 /** When one side has closed its half, the other has so long between two bytes. */
 const HALF_CLOSED_MS = 10_000
 
-/** How long what was written last may take to leave, once a tunnel is over. */
+/** How long what was written last may take to leave, and its reader to answer, once a tunnel is cut. */
 const FLUSH_MS = 1_000
+
+/** How long a client may go on sending what nobody reads, once its answer has left (RFC 9112 §9.6). */
+const LINGER_MS = 1_000
+
+const KEEPALIVE_MS = 30_000
 
 /** In lower case, as http-proxy looks for them. */
 const UPGRADE = 'connection: Upgrade\r\nupgrade: websocket\r\n'
@@ -33,14 +46,36 @@ function closeSoon(socket: Socket): void {
   setTimeout(() => socket.destroy(), FLUSH_MS).unref()
 }
 
-/** Whatever ends one side ends the other; a reset is passed on at once. */
+/** A reset is passed on at once. An end waits for what is still being written; the clock of idle tunnels bounds that. */
 function bind(one: Socket, other: Socket): void {
   one.once('error', () => other.destroy())
-  one.once('close', () => closeSoon(other))
+  one.once('close', () => {
+    other.end()
+    // Nobody is left to hear what it still says, its FIN excepted.
+    other.resume()
+  })
+}
+
+/** Reads on for a moment, so that closing does not reset the connection before its client has read the answer. */
+function linger(socket: Socket): void {
+  socket.resume()
+  setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }
 
 const closed = (socket: Socket): Promise<unknown> | undefined =>
   socket.closed ? undefined : once(socket, 'close')
+
+/** Resolves when all that was written has left. */
+const left = async (socket: Socket): Promise<void> => {
+  if (!socket.writableFinished) await new Promise<void>((resolve) => socket.once('finish', resolve))
+}
+
+const appIsLate = (): Code => 'upstream_timeout'
+
+/** What an app says to an upgrade request; `app` is its side of the tunnel if it has switched. */
+type Answered =
+  | { answer: IncomingMessage; app: null }
+  | { answer: IncomingMessage; app: Socket; join: () => void }
 
 /** Field lines as http-proxy takes them. Not assigned: a client may call a field `__proto__`. */
 function asObject(lines: string): Fields {
@@ -67,6 +102,10 @@ export class Tunnel extends Journey {
   /** The app's frames, to tell where a close frame may stand. */
   readonly #frames = new Frames()
   #timer: NodeJS.Timeout | undefined
+  /** Its request was read for the second time. */
+  #begun = false
+  /** Its client is being told to go elsewhere. */
+  #isCut = false
 
   /** @param front whose reader has just read the head of the upgrade request */
   constructor(front: Front, socket: Socket, from: Peer) {
@@ -75,44 +114,50 @@ export class Tunnel extends Journey {
     this.read(front.heads)
     this.#request = screen(front.heads, front.config)
     this.#fields = this.fieldsFor(this.#request, front.heads)
+    socket.on('error', () => socket.destroy())
+    socket.once('close', () => this.#clientClosed())
+    // Nobody half-closes a connection that is about to become a tunnel.
+    socket.once('end', () => this.status === 0 && this.#abandon(new SlotgateError('client_closed')))
   }
 
   /**
    * Carries the tunnel until both of its sockets are closed. Never throws.
    *
-   * @param early what the client sent behind the head
-   * @see HTTP.md §4.1
+   * @param request the client's, as node:http has read it
+   * @param early what the client sent behind it
    */
   async carry(request: IncomingMessage, early: Buffer): Promise<void> {
-    const { signal } = this.#abandoned
-    this.#socket.on('error', () => this.#socket.destroy())
-    this.#socket.once('close', () => this.#clientClosed())
-    // Nobody half-closes a connection that is about to become a tunnel.
-    this.#socket.once('end', () => this.#clientClosed())
+    this.#begun = true
     try {
-      const { app, answer, join } = await this.#asked(request, early)
-      this.#join(app, answer, join)
-      await Promise.all([closed(this.#socket), closed(app)])
-      signal.throwIfAborted()
+      const answered = await this.#unlessAbandoned(this.#asked(request, early))
+      if (answered.app === null) await this.#deliver(answered.answer)
+      else await this.#joined(answered.app, answered.answer, answered.join)
+      this.#abandoned.signal.throwIfAborted()
     } catch (error) {
+      this.#ask?.destroy()
       this.#refuse(error)
     } finally {
       clearTimeout(this.#timer)
       this.settle()
     }
+    await closed(this.#socket)
   }
 
-  /** @returns the app's side of the tunnel, as soon as the app has switched */
-  async #asked(request: IncomingMessage, early: Buffer) {
-    const { connectTimeoutMs, upstreamTimeoutMs } = this.front.config
+  /** @throws why it was abandoned, as soon as it is */
+  #unlessAbandoned<Result>(step: Promise<Result>): Promise<Result> {
     const { signal } = this.#abandoned
-    signal.throwIfAborted()
+    const { promise, reject } = Promise.withResolvers<never>()
+    if (signal.aborted) reject(signal.reason)
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    return Promise.race([step, promise])
+  }
+
+  /** @returns the app's answer; with the app's side of the tunnel if it has switched */
+  async #asked(request: IncomingMessage, early: Buffer): Promise<Answered> {
+    const { connectTimeoutMs, upstreamTimeoutMs } = this.front.config
+    this.#abandoned.signal.throwIfAborted()
     const { address } = this.enter(this.#request)
-    const { promise, resolve, reject } = Promise.withResolvers<{
-      app: Socket
-      answer: IncomingMessage
-      join: () => void
-    }>()
+    const { promise, resolve, reject } = Promise.withResolvers<Answered>()
     const startedMs = this.ageMs
     const fields = asObject(this.#fields + UPGRADE)
     const ask = sendUpgrade(
@@ -121,29 +166,34 @@ export class Tunnel extends Journey {
       early,
       { address, target: this.#request.target, fields },
       {
-        answered: (answer) => this.#deliver(answer).catch(reject),
+        informed: (answer) => this.#inform(answer, reject),
+        answered: (answer) => resolve({ answer, app: null }),
         switched: (answer, app, join) => resolve({ answer, app, join }),
         failed: (cause) => reject(failureOf(cause)),
       },
     )
     this.#ask = ask
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    this.#expect(connectTimeoutMs, 'upstream_timeout')
-    ask.once('socket', (socket) =>
-      socket.once('connect', () => this.#expect(upstreamTimeoutMs, 'upstream_timeout')),
-    )
+    this.#expect(connectTimeoutMs, appIsLate)
+    ask.once('socket', (socket) => socket.once('connect', () => this.#expect(upstreamTimeoutMs, appIsLate)))
     try {
       return await promise
-    } catch (error) {
-      ask.destroy()
-      throw error
     } finally {
       this.upstreamMs = this.ageMs - startedMs
     }
   }
 
+  /** RFC 9110 §15.2: interim answers go on. A 100 answers what only the front door can have asked. */
+  #inform(answer: AnswerHead, reject: (error: unknown) => void): void {
+    try {
+      const head = this.#reread(answer)
+      if (head.status !== 100) this.#socket.write(interimHead(head), 'latin1')
+    } catch (error) {
+      reject(error)
+    }
+  }
+
   /** The switch must be to what the client asked for, and by an app that speaks it (RFC 6455 §4.2.2). */
-  #join(app: Socket, answer: IncomingMessage, join: () => void): void {
+  async #joined(app: Socket, answer: IncomingMessage, join: () => void): Promise<void> {
     this.#app = app
     try {
       const head = this.#reread(answer)
@@ -159,23 +209,32 @@ export class Tunnel extends Journey {
     }
     this.status = 101
     this.toTunnel()
+    this.#connect(app, join)
+    await Promise.all([closed(this.#socket), closed(app)])
+  }
+
+  #connect(app: Socket, join: () => void): void {
     const client = this.#socket
     bind(client, app)
     bind(app, client)
     this.#idle(this.front.config.tunnelIdleMs)
+    // http-proxy writes the head of the 101 as text, and each character stands for the octet that came.
+    client.setDefaultEncoding('latin1')
     join()
+    client.setDefaultEncoding('utf8')
     app.on('data', (chunk: Buffer) => {
       this.bytes += chunk.length
       this.#frames.read(chunk)
     })
     for (const socket of [client, app]) {
+      socket.setKeepAlive(true, KEEPALIVE_MS)
       socket.on('data', () => this.#timer?.refresh())
-      socket.once('end', () => this.#idle(HALF_CLOSED_MS))
+      socket.once('end', () => this.#isCut || this.#idle(HALF_CLOSED_MS))
     }
   }
 
   /** The answer's head once more, as strictly as any other. */
-  #reread({ httpVersion, statusCode, statusMessage, rawHeaders }: IncomingMessage): HeadReader {
+  #reread({ httpVersion, statusCode, statusMessage, rawHeaders }: AnswerHead): HeadReader {
     const lines = [`HTTP/${httpVersion} ${statusCode} ${statusMessage}`]
     for (let at = 0; at < rawHeaders.length; at += 2) lines.push(`${rawHeaders[at]}: ${rawHeaders[at + 1]}`)
     const octets = Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
@@ -197,7 +256,9 @@ export class Tunnel extends Journey {
     const framing: Framing = declared.kind === 'close' ? { kind: 'chunked' } : declared
     this.status = head.status
     client.write(responseHead(head, framing, true), 'latin1')
-    this.#expect(this.front.config.stallTimeoutMs, 'upstream_timeout')
+    this.#expect(this.front.config.stallTimeoutMs, () =>
+      client.writableLength > 0 ? 'client_closed' : 'upstream_timeout',
+    )
     answer.on('data', (chunk: Buffer) => {
       this.#timer?.refresh()
       this.bytes += chunk.length
@@ -205,28 +266,33 @@ export class Tunnel extends Journey {
       client.write(chunk)
       if (!client.write(afterContent(framing.kind, chunk.length, false), 'latin1')) answer.pause()
     })
-    client.on('drain', () => answer.resume())
-    await once(answer, 'close')
+    client.on('drain', () => {
+      this.#timer?.refresh()
+      answer.resume()
+    })
+    await this.#unlessAbandoned(new Promise((resolve) => answer.once('close', resolve)))
     if (!answer.complete) throw new SlotgateError('upstream_failed')
-    client.write(afterContent(framing.kind, 0, true), 'latin1')
-    closeSoon(client)
-    await closed(client)
-    this.settle()
+    client.end(afterContent(framing.kind, 0, true), 'latin1')
+    await this.#unlessAbandoned(left(client))
+    linger(client)
   }
 
-  #expect(withinMs: number, code: 'upstream_timeout' | 'tunnel_idle'): void {
+  /** Something has to happen within this time, which begins anew with each octet. */
+  #expect(withinMs: number, blame: () => Code): void {
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#abandon(new SlotgateError(code, { within_ms: withinMs })), withinMs)
+    this.#timer = setTimeout(
+      () => this.#abandon(new SlotgateError(blame(), { within_ms: withinMs })),
+      withinMs,
+    )
   }
 
   #idle(withinMs: number): void {
-    this.#expect(withinMs, 'tunnel_idle')
+    this.#expect(withinMs, () => 'tunnel_idle')
   }
 
   #clientClosed(): void {
     // That is how a tunnel ends; before the 101 it is an early end.
-    if (this.status === 0) this.#abandon(new SlotgateError('client_closed'))
-    else if (this.status !== 101 && !this.#socket.writableFinished)
+    if (this.status === 0 || (this.status !== 101 && !this.#socket.writableFinished))
       this.#abandon(new SlotgateError('client_closed'))
   }
 
@@ -234,39 +300,65 @@ export class Tunnel extends Journey {
     if (this.#abandoned.signal.aborted) return
     this.#abandoned.abort(error)
     this.#ask?.destroy()
-    if (this.status !== 101) return
-    closeSoon(this.#socket)
-    if (this.#app) closeSoon(this.#app)
+    if (this.status === 101) {
+      closeSoon(this.#socket)
+      if (this.#app) closeSoon(this.#app)
+    } else if (!this.#begun) {
+      this.#refuse(error)
+      this.settle()
+    }
+  }
+
+  override isOf(service: number, generations: readonly number[], kind: ClaimKind): boolean {
+    return !this.isSettled && super.isOf(service, generations, kind)
   }
 
   /** At the end of a drain: the client is told, at the next frame boundary, and goes elsewhere. */
   cut(): void {
-    if (this.status === 101 && this.#app !== null) this.#sayGoodbye(this.#app)
-    else this.#abandon(new SlotgateError('upstream_timeout'))
+    if (this.isSettled) this.#socket.destroy()
+    else if (this.status === 0) this.#abandon(new SlotgateError('upstream_timeout'))
+    else if (this.#app === null || this.#socket.writableEnded) this.#abandon(new SlotgateError('drain_cut'))
+    else if (!this.#isCut) this.#finishFrame(this.#app)
   }
 
   /** From here on the app's frames are passed on by hand, up to the end of the one that is under way. */
-  #sayGoodbye(app: Socket): void {
+  #finishFrame(app: Socket): void {
     const client = this.#socket
     const frames = this.#frames
-    app.unpipe(client)
-    const goodbye = () => {
-      client.write(GOING_AWAY)
-      this.#abandon(new SlotgateError('drain_cut'))
-    }
+    this.#isCut = true
+    app.unpipe(client).removeAllListeners('data')
     if (frames.isBoundary) {
-      goodbye()
+      this.#sayGoodbye(app)
       return
     }
-    app.removeAllListeners('data')
     app.on('data', (chunk: Buffer) => {
-      if (this.#abandoned.signal.aborted) return
       const end = frames.readFrame(chunk, 0)
-      client.write(chunk.subarray(0, end))
-      if (frames.isBoundary) goodbye()
+      this.bytes += end
+      const ready = client.write(chunk.subarray(0, end))
+      if (frames.isBoundary) this.#sayGoodbye(app)
+      else if (!ready) app.pause()
     })
+    app.once('end', () => this.#abandon(new SlotgateError('drain_cut')))
+    client.on('drain', () => app.resume())
     app.resume()
-    setTimeout(() => this.#abandon(new SlotgateError('drain_cut')), FLUSH_MS).unref()
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => this.#abandon(new SlotgateError('drain_cut')), FLUSH_MS)
+  }
+
+  /**
+   * The close frame is the last that the client gets. What it answers still reaches the app, which then sees the code as
+   * well (RFC 6455 §5.5.1); what the app says to that, nobody.
+   */
+  #sayGoodbye(app: Socket): void {
+    const client = this.#socket
+    this.#abandoned.abort(new SlotgateError('drain_cut'))
+    app.removeAllListeners('data').resume()
+    client.end(GOING_AWAY)
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => {
+      client.destroy()
+      app.destroy()
+    }, FLUSH_MS)
   }
 
   #refuse(thrown: unknown): void {
@@ -282,8 +374,8 @@ export class Tunnel extends Journey {
     const { status, head, body } = answerTo(error, this.accept, this.requestId)
     this.status = status
     this.bytes = Buffer.byteLength(body)
-    client.write(`${head}Connection: close\r\n\r\n${body}`)
-    closeSoon(client)
+    client.end(`${head}Connection: close\r\n\r\n${body}`)
+    linger(client)
   }
 }
 

@@ -1,0 +1,47 @@
+// Helpers of the tests about upgrades: an upgrade request as octets, the answer that switches, and both ends of a tunnel.
+import {
+  type Bench,
+  collect,
+  dial,
+  type Options,
+  type RawApp,
+  type Scope,
+  startRawApp,
+  startRelay,
+  type Wire,
+} from './support.ts'
+
+export const UPGRADE =
+  'GET /ws?a=b HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nOrigin: http://a.test\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
+export const SWITCHED =
+  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n'
+
+export interface Ends {
+  bench: Bench
+  backend: RawApp
+  client: Wire
+  /** The app's side of the connection that the request came on. */
+  app: Wire
+}
+
+/** A relay, a client that sent these bytes, and the app's side of it, which said nothing yet. */
+export async function begin(t: Scope, sent = UPGRADE, part: Options['relay'] = {}): Promise<Ends> {
+  const bench = await startRelay(t, { relay: part })
+  const asked = Promise.withResolvers<Wire>()
+  const backend = await startRawApp(t, (socket) => {
+    socket.allowHalfOpen = true
+    const wire = collect(socket)
+    socket.once('data', () => asked.resolve(wire))
+  })
+  await bench.promote(backend.address)
+  const client = dial(t, bench.port, sent)
+  return { bench, backend, client, app: await asked.promise }
+}
+
+/** The same with an app that has switched. */
+export async function open(t: Scope, part: Options['relay'] = {}): Promise<Ends> {
+  const ends = await begin(t, UPGRADE, part)
+  ends.app.socket.write(SWITCHED)
+  await ends.client.until((text) => text.endsWith('\r\n\r\n'))
+  return ends
+}
