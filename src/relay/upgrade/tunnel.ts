@@ -182,11 +182,15 @@ export class Tunnel extends Journey {
     }
   }
 
-  /** RFC 9110 §15.2: interim answers go on. A 100 answers what only the front door can have asked. */
+  /**
+   * RFC 9110 §15.2: interim answers go on, as long as the client takes them. A 100 answers what only the front door can
+   * have asked.
+   */
   #inform(answer: AnswerHead, reject: (error: unknown) => void): void {
     try {
       const head = this.#reread(answer)
-      if (head.status !== 100) this.#socket.write(interimHead(head), 'latin1')
+      if (head.status !== 100 && !this.#socket.writableNeedDrain)
+        this.#socket.write(interimHead(head), 'latin1')
     } catch (error) {
       reject(error)
     }
@@ -228,7 +232,7 @@ export class Tunnel extends Journey {
     })
     for (const socket of [client, app]) {
       socket.setKeepAlive(true, KEEPALIVE_MS)
-      socket.on('data', () => this.#timer?.refresh())
+      socket.on('data', () => this.#isCut || this.#timer?.refresh())
       socket.once('end', () => this.#isCut || this.#idle(HALF_CLOSED_MS))
     }
   }
