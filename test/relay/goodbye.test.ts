@@ -278,12 +278,16 @@ t.test('what a client answers to the close frame reaches the app', async (t) => 
 
 t.test('a tunnel whose app has closed its half gets no close frame behind its end', async (t) => {
   const { bench, client, app } = await open(t)
-  app.socket.end('farewell')
-  await client.closed()
+  const frame = frameOf(Buffer.from('farewell'))
+  app.socket.end(frame)
+  t.ok((await client.closed()).endsWith(latin(frame)))
+  client.socket.write('one more')
+  await app.until((text) => text.endsWith('one more'))
   t.equal(await bench.relay.cut(0, [1], 'tunnels'), 1)
   await app.closed()
+  t.equal(app.ended, 'fin')
   await bench.relay.whenDrained(0, [1], 'tunnels', NEVER)
-  t.match(client.text, /farewell$/)
+  t.match(await bench.logged(() => true), { status: 101, code: 'drain_cut' })
 })
 
 // What is no tunnel yet.
@@ -306,7 +310,14 @@ t.test('a refusal that is being delivered is broken off with the requests', asyn
   t.match(await client.closed(), /half$/)
   await app.closed()
   t.match(await bench.logged(() => true), { status: 403, code: 'drain_cut' })
-  t.equal(await bench.relay.cut(0, [1], 'requests'), 0, 'what is over is not counted again')
+})
+
+t.test('a refusal that was delivered is not cut, though its connection lingers', async (t) => {
+  const { bench, client, app } = await begin(t)
+  app.socket.write('HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nbody')
+  await bench.logged(({ status }) => status === 403)
+  t.equal(await bench.relay.cut(0, [1], 'requests'), 0)
+  t.match(await client.closed(), /body$/)
 })
 
 t.test('closing says goodbye as well', async (t) => {
