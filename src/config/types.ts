@@ -81,6 +81,8 @@ export interface RelayConfig {
   bodyLimitBytes: number
   /** The least per second that the body of a request may bring, averaged over 30 s; 0: any. */
   bodyRateBytes: number
+  /** Instead of these 30 s; nobody but a test has a reason. */
+  bodyRateWindowMs?: number
   headTimeoutMs: number
   keepAliveTimeoutMs: number
   requestsPerConnection: number

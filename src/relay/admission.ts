@@ -26,40 +26,43 @@ export class Admission {
     this.#limitPerAddress = Math.ceil(connectionsPerAddress / workers) || Number.POSITIVE_INFINITY
   }
 
-  /** @returns whether the connection may stay; otherwise it is closed, without an answer that would cost as much */
-  admits(socket: Socket): boolean {
+  /**
+   * Whom a connection was made for is known at once, or with its PROXY protocol header: then it has to be asked as well
+   * whether it admits that address.
+   *
+   * @returns whether the connection may stay; otherwise it is closed, without an answer that would cost as much
+   */
+  admitsPeer(socket: Socket): boolean {
+    const { proxyProtocol, connectionLimit } = this.#front.config
     const address = plainAddress(socket.remoteAddress ?? '')
-    const here = this.#open.get(address) ?? 0
-    if (this.#front.config.proxyProtocol && !this.#front.isTrusted(address)) {
-      return this.#turnAway(
-        socket,
-        address,
-        new SlotgateError('proxy_header_invalid', { peer: address, detail: 'it is not trusted' }),
-      )
+    if (proxyProtocol && !this.#front.isTrusted(address)) {
+      const facts = { peer: address, detail: 'it is not trusted' }
+      return this.#turnAway(socket, address, new SlotgateError('proxy_header_invalid', facts))
     }
     if (this.#total >= this.#limit) {
-      return this.#turnAway(
-        socket,
-        address,
-        this.#tooMany('relay.connections', this.#front.config.connectionLimit),
-      )
+      return this.#turnAway(socket, address, this.#tooMany('relay.connections', connectionLimit))
     }
-    if (here >= this.#limitPerAddress) {
-      const { connectionsPerAddress } = this.#front.config
-      return this.#turnAway(
-        socket,
-        address,
-        this.#tooMany('relay.connections_per_address', connectionsPerAddress),
-      )
-    }
+    if (!proxyProtocol && !this.admitsClient(socket, address)) return false
     this.#total++
+    socket.once('close', () => this.#total--)
+    return true
+  }
+
+  /** @returns whether this address may have one more connection; otherwise it is closed */
+  admitsClient(socket: Socket, address: string): boolean {
+    if (this.#limitPerAddress === Number.POSITIVE_INFINITY) return true
+    const { connectionsPerAddress } = this.#front.config
+    const here = this.#open.get(address) ?? 0
+    if (here >= this.#limitPerAddress) {
+      const error = this.#tooMany('relay.connections_per_address', connectionsPerAddress)
+      return this.#turnAway(socket, address, error)
+    }
     this.#open.set(address, here + 1)
     socket.once('close', () => this.#left(address))
     return true
   }
 
   #left(address: string): void {
-    this.#total--
     const here = (this.#open.get(address) ?? 1) - 1
     if (here === 0) this.#open.delete(address)
     else this.#open.set(address, here)

@@ -99,20 +99,21 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
     log,
     lines,
     isClosing: () => closing,
+    admits: (socket, address) => admission.admitsClient(socket, address),
     upgrade: (socket, unread, from) => upgrades.take(socket, unread, from),
   }
   const admission = new Admission(front)
   const server = createServer(
     { allowHalfOpen: true, noDelay: true, highWaterMark: WRITE_AHEAD_BYTES },
     (socket: Socket) => {
-      if (admission.admits(socket)) clients.add(new ClientConnection(socket, front, left))
+      if (admission.admitsPeer(socket)) clients.add(new ClientConnection(socket, front, left))
     },
   )
 
   const left = (client: ClientConnection): void => void clients.delete(client)
 
   function tick(nowMs: number): void {
-    upstreams.tick(nowMs)
+    upstreams.tick(clock.nowMs)
     for (const client of clients) client.tick(nowMs)
   }
 

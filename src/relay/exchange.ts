@@ -303,11 +303,11 @@ export class Exchange extends Journey implements Asker {
 
   /** A body that comes drop by drop would hold its slot as long as it likes. */
   tick(nowMs: number): void {
-    const { bodyRateBytes } = this.front.config
+    const { bodyRateBytes, bodyRateWindowMs = RATE_WINDOW_MS } = this.front.config
     if (bodyRateBytes === 0 || this.isReceived) return
     const waits = this.#windowBegan === 0 || this.#app?.isFull
-    if (!waits && nowMs - this.#windowBegan < RATE_WINDOW_MS) return
-    const least = (bodyRateBytes * RATE_WINDOW_MS) / 1_000
+    if (!waits && nowMs - this.#windowBegan < bodyRateWindowMs) return
+    const least = (bodyRateBytes * bodyRateWindowMs) / 1_000
     const tooSlow = !waits && this.#received - this.#windowReceived < least
     this.#windowBegan = nowMs
     this.#windowReceived = this.#received

@@ -24,6 +24,8 @@ export interface Front {
   readonly lines: LineSink
   /** No connection is to outlive its exchange. */
   isClosing(): boolean
+  /** Counts a connection that was made for this address; false: it was closed, because that address has too many. */
+  admits(socket: Socket, address: string): boolean
   /** Takes over a connection whose next request asks for an upgrade; `unread` is what was read of it. */
   upgrade(socket: Socket, unread: Buffer, from: Peer): void
 }

@@ -5,7 +5,7 @@ import { WebSocket } from 'ws'
 import { isRunning, World } from '../support/world.ts'
 
 /** Told one after the other, 5 ms apart, they take long enough for whatever would not wait for the last. */
-const SOCKETS = 120
+const SOCKETS = 240
 
 for (const threads of [0, 2]) {
   t.test(

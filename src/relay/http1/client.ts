@@ -246,7 +246,8 @@ export class ClientConnection implements Client {
   /** Whoever relays upgrades gets the socket as if nothing had been read from it. */
   #handOver(unread: Buffer): void {
     const socket = this.#socket
-    for (const event of ['data', 'drain', 'end', 'error', 'close'] as const) socket.removeAllListeners(event)
+    // Not those of its close: the connection is counted until then.
+    for (const event of ['data', 'drain', 'end', 'error'] as const) socket.removeAllListeners(event)
     socket.pause()
     this.#ahead = NOTHING
     this.#phase = 'lingering'
@@ -279,7 +280,7 @@ export class ClientConnection implements Client {
     if (header.source) this.peer = plainAddress(header.source.address)
     // Without a source, the proxy speaks for somebody it does not name: HAProxy says LOCAL for clients of its sockets.
     this.trusted = header.source !== null && this.#front.isTrusted(this.peer)
-    return header.next
+    return this.#front.admits(this.#socket, this.peer) ? header.next : -1
   }
 
   #over(closes: boolean): void {
