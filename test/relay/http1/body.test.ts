@@ -145,6 +145,7 @@ t.test('a line ends with CR LF, and with neither alone', async (t) => {
     '1\r\nx\n0\r\n\r\n',
     '1\r\nx\r0\r\n\r\n',
     '1\r\nxx\r\n0\r\n\r\n',
+    '1\r\nxx\n0\r\n\r\n',
     '1\r\nx0\r\n\r\n',
     '2\r\nx\r\n0\r\n\r\n',
     '0\n\r\n',

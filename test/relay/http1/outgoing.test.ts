@@ -88,6 +88,14 @@ t.test('the client may write its Host as it likes', async (t) => {
   }
 })
 
+t.test('what stands before a head in the buffer is no part of what goes on', async (t) => {
+  const head = new HeadReader(RELAY_CONFIG)
+  const before = 'GET /before HTTP/1.1\r\nHost: b.test\r\n\r\n'
+  const text = octets(`${before}GET / HTTP/1.1\r\nHost: a.test\r\nA: 1\r\nTE: x\r\nB: 2\r\n\r\nbehind`)
+  head.readRequest(text, before.length, text.length)
+  t.equal(requestFields(head, FACTS), `Host: a.test\r\nA: 1\r\nB: 2\r\n${OURS}`)
+})
+
 t.test('octets beyond ASCII and fields of the same name go on, in order', async (t) => {
   t.equal(kept('X: \xe9\xff\r\nx: b\r\nX: a\r\n'), 'X: \xe9\xff\r\nx: b\r\nX: a\r\n')
 })

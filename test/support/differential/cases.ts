@@ -400,8 +400,37 @@ const TOKENS = [
   'http://',
 ]
 
+/** Lines that do not go together with others, or with themselves. */
+const LINES = [
+  'Content-Length: 0\r\n',
+  'Content-Length: 5\r\n',
+  'content-length:7\r\n',
+  'Content-Length: 05\r\n',
+  'Content-Length: +5\r\n',
+  'Content-Length: 5, 5\r\n',
+  'Transfer-Encoding: chunked\r\n',
+  'Transfer-Encoding: identity\r\n',
+  'Transfer-Encoding: gzip, chunked\r\n',
+  'Transfer-Encoding:\r\n',
+  'Host: b.test\r\n',
+  'Host:\r\n',
+  'Connection: close\r\n',
+  'Connection: host, content-length, x\r\n',
+  'Connection: upgrade\r\nUpgrade: websocket\r\n',
+  'Expect: 100-continue\r\n',
+  'Max-Forwards: 1\r\n',
+  'X: \xff\r\n',
+  ' folded\r\n',
+  'X : y\r\n',
+  'X\r\n',
+  '\r\n',
+  'X_Forwarded_For: 1\r\n',
+  '0\r\n',
+  '1\r\nx\r\n',
+]
+
 /** One way of breaking: what is done, where, and with how much. */
-const mutation = fc.tuple(fc.nat(6), fc.nat(65_535), fc.nat(65_535), index(TOKENS))
+const mutation = fc.tuple(fc.nat(7), fc.nat(65_535), fc.nat(65_535), index(TOKENS))
 const mutations = fc.oneof(
   { weight: 2, arbitrary: fc.constant([]) },
   { weight: 5, arbitrary: fc.array(mutation, { minLength: 1, maxLength: 4 }) },
@@ -416,12 +445,20 @@ function placeOf(bytes: string, drawn: number): number {
   return found < 0 ? at : at + found + (drawn % 2)
 }
 
+/** One more line, before another. */
+function withLine(bytes: string, drawn: number, line: string): string {
+  const starts = [...bytes.matchAll(/\r\n(?!\r\n)/g)].map(({ index }) => index + 2)
+  const at = starts[drawn % Math.max(1, starts.length)] ?? 0
+  return bytes.slice(0, at) + line + bytes.slice(at)
+}
+
 type Mutation = [what: number, where: number, size: number, token: number]
 
 function mutate(bytes: string, [what, where, size, token]: Mutation): string {
   const at = placeOf(bytes, where)
   const to = Math.min(bytes.length, at + 1 + (size % (size % 5 === 0 ? 40 : 3)))
   const [before, slice, behind] = [bytes.slice(0, at), bytes.slice(at, to), bytes.slice(to)]
+  if (what === 7) return withLine(bytes, where, among(LINES, token))
   if (what === 0) return before + among(TOKENS, token) + slice + behind
   if (what === 1) return before + behind
   if (what === 2) return before + among(TOKENS, token) + behind

@@ -266,6 +266,9 @@ export interface Asked {
   closes: boolean
 }
 
+/** What node:http takes to mean something in an interim answer; `Proxy-Connection` counts as `Connection` there. */
+const DOUBTFUL = ['content-length', 'transfer-encoding', 'proxy-connection'] as const
+
 /** Takes pieces one after the other, as `AppConnection` and `Exchange` do. */
 class ResponseReader {
   readonly #asked: Asked
@@ -316,8 +319,8 @@ class ResponseReader {
     }
     const interim = { status, reason, fields: fieldsOf(heads) }
     this.#interims.push(interim)
-    const isFramed = heads.values('content-length').length + heads.values('transfer-encoding').length > 0
-    this.#doubtful ||= isFramed || !isPersistent(heads)
+    const isSaid = DOUBTFUL.some((name) => heads.values(name).length > 0)
+    this.#doubtful ||= isSaid || !isPersistent(heads)
     if (status !== 100 && this.#asked.minor === 1) {
       this.#interimsOut.push(interim)
       this.#out += interimHead(heads)
