@@ -28,7 +28,7 @@ const FAREWELL = GOING_AWAY.toString('latin1')
 const FRAME_MS = 1_000
 /** The longest that telling everybody may take, in milliseconds; machines may be busy. */
 const ALL_TOLD_MS = 2_000
-const BUSY_MS = 2_500
+const BUSY_MS = 5_000
 
 const SOCKETS = 500
 
@@ -90,12 +90,10 @@ for (const threads of [0, 2]) {
       t.same(new Set(app.codes), new Set([1001]), 'the app has heard it from the clients')
       const lastMs = Math.max(...atMs) - fromMs
       t.ok(lastMs < ALL_TOLD_MS + BUSY_MS, `the last one after ${lastMs} ms`)
-      // In the middle half of the time there were ends in each of ten parts.
-      const parts = new Set(
-        atMs.map((at) => Math.floor(((at - fromMs) / lastMs) * 20)).filter((n) => n >= 5 && n < 15),
-      )
-      t.ok(parts.size >= 8, `spread over ${parts.size} of 10 parts`)
-      t.ok(lastMs > ALL_TOLD_MS / 4, `spread over ${lastMs} ms`)
+      // Each thread tells one every 4 ms or less often. A busy machine can make that later, but never earlier.
+      const leastMs = (nth: number) => 4 * (nth / Math.max(1, threads) - 1)
+      const early = atMs.sort((a, b) => a - b).findIndex((at, nth) => at - fromMs < leastMs(nth) - 2)
+      t.equal(early, -1, 'they are spread over the time there is')
       t.same(bench.table.claims(0, 1), { requests: 0, tunnels: 0 })
       const cutLines = () => bench.lines.filter(({ code, status }) => code === 'drain_cut' && status === 101)
       t.ok(await eventually(() => cutLines().length === SOCKETS), 'the log has each')
