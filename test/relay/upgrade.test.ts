@@ -301,6 +301,11 @@ for (const [moment, said] of Object.entries(RESETS)) {
         await eventually(() => atApp.size === 0 && bench.claims() === 0),
         'nothing is open, nothing counted',
       )
+      t.same(
+        bench.lines.filter(({ code, msg }) => code === 'internal_error' || msg !== 'exchange'),
+        [],
+        'none of them is a fault of the front door',
+      )
       t.equal(statusOf(await dial(t, bench.port, GET).until(hasAnswer)), 200)
       await closesAtOnce(t, bench.relay)
     })
