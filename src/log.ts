@@ -14,6 +14,7 @@ export interface Logger extends PinoLogger {
   readonly lines: LineSink
 }
 
+const DEFAULT_LEVEL = 'info'
 const AGAIN_MS = 100
 const STDOUT = 1
 
@@ -49,16 +50,22 @@ function createStdout(): LineSink {
  * @returns a logger that writes one JSON object per line, with an ISO time and the level's name
  */
 export function createLogger(
-  level = process.env.LOG_LEVEL ?? 'info',
+  level = process.env.LOG_LEVEL || DEFAULT_LEVEL,
   destination: LineSink = createStdout(),
 ): Logger {
+  const known = level === 'silent' || level.toLowerCase() in pino.levels.values
   const options = {
-    level,
+    level: known ? level : DEFAULT_LEVEL,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  return Object.assign(pino(options, destination), { lines: destination })
+  const log = pino(options, destination)
+  if (!known) {
+    const levels = Object.keys(pino.levels.values).join(', ')
+    log.warn({ level_asked: level }, `there is no log level ${level}; write one of ${levels}, silent`)
+  }
+  return Object.assign(log, { lines: destination })
 }
 
 export const silentLogger = (): Logger => createLogger('silent', { write: () => {} })

@@ -10,7 +10,7 @@ import { afterContent, beforeContent, interimHead, requestHead, responseHead } f
 import { asRefusal, type Request, screen } from './http1/request.ts'
 import { isEventStream, type Response } from './http1/response.ts'
 import { Journey } from './journey.ts'
-import { answerTo, asSlotgateError, CLOSES, localAnswer } from './refuse.ts'
+import { answerTo, asSlotgateError, CLOSES, localAnswer, upstreamFailure } from './refuse.ts'
 import { createRequestId } from './request-id.ts'
 import type { Pool } from './upstream.ts'
 
@@ -21,8 +21,6 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 
 /** Over so long the rate of a request's body is looked at. */
 const RATE_WINDOW_MS = 30_000
-
-const REFUSED = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH'])
 
 /** A client's connection, as far as an exchange is concerned with it. */
 export interface Client extends Peer {
@@ -152,8 +150,7 @@ export class Exchange extends Journey implements Asker {
     try {
       const next = this.#receive(body, buffer, start, end)
       if (this.#app !== null) this.#send(this.#app, '', body, buffer)
-      // An answer that has begun has a clock of its own.
-      if (!this.isAnswered) this.#expectNext()
+      this.#expectOn()
       return next
     } catch (error) {
       this.abandon(error)
@@ -178,6 +175,12 @@ export class Exchange extends Journey implements Asker {
     else this.#client.expect(this.isReceived ? upstreamTimeoutMs : stallTimeoutMs)
   }
 
+  /** Something went on: an answer that has begun has another limit, and a body that still comes keeps it alive. */
+  #expectOn(): void {
+    if (this.isAnswered) this.#expectMore()
+    else this.#expectNext()
+  }
+
   connected(): void {
     if (!this.isAnswered) this.#expectNext()
   }
@@ -185,7 +188,7 @@ export class Exchange extends Journey implements Asker {
   /** The app takes more of the body. */
   drained(): void {
     this.#client.resume()
-    if (!this.isAnswered) this.#expectNext()
+    this.#expectOn()
   }
 
   // From the app's head to the client's last octet.
@@ -268,11 +271,11 @@ export class Exchange extends Journey implements Asker {
   /** @returns null: the request may be sent once more */
   #lossOf(app: AppConnection, error: unknown): unknown {
     if (error instanceof Unreadable) return new SlotgateError('upstream_invalid', {}, { cause: error })
-    const code = (error as NodeJS.ErrnoException | undefined)?.code ?? ''
-    if (error instanceof Error && code === '') return error
+    const { code = '' } = (error ?? { code: 'EOF' }) as NodeJS.ErrnoException
+    if (code === '') return error
     const repeatable = IDEMPOTENT.has(this.method) && this.#body?.framing.kind === 'none'
     if (app.reused && !app.heard && repeatable) return null
-    return new SlotgateError(REFUSED.has(code) ? 'upstream_refused' : 'upstream_failed', {}, { cause: error })
+    return upstreamFailure(code, error)
   }
 
   /** Ends the exchange, whoever wants that: a limit, the end of a drain, a client that breaks the rules. */
@@ -321,8 +324,8 @@ export class Exchange extends Journey implements Asker {
     }
     const before = this.bytes
     setTimeout(() => {
-      // The app is not silent, or the client is slow: the next write that arrives tells whether it is there.
-      if (this.isSettled || this.bytes !== before || this.#client.isFull) return
+      // The app is done or not silent, or the client is slow: what is written next tells whether it is there.
+      if (this.isSettled || this.#app === null || this.bytes !== before || this.#client.isFull) return
       this.abandon(new SlotgateError('client_closed'))
     }, goneMs).unref()
   }

@@ -58,5 +58,13 @@ export const asSlotgateError = (error: unknown, requestId: string): SlotgateErro
     ? error
     : new SlotgateError('internal_error', { detail: 'see the log', request_id: requestId }, { cause: error })
 
+const REFUSED = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH'])
+
+/** Why an app gave no answer, by the code of its connection's error. */
+export function upstreamFailure(code: string, cause: unknown): SlotgateError {
+  if (REFUSED.has(code)) return new SlotgateError('upstream_refused', {}, { cause })
+  return new SlotgateError(code.startsWith('HPE_') ? 'upstream_invalid' : 'upstream_failed', {}, { cause })
+}
+
 /** Client statuses after which the connection cannot be trusted to be in step, or is of no use. */
 export const CLOSES: ReadonlySet<number> = new Set([400, 405, 408, 413, 414, 417, 431, 501, 505, 508])

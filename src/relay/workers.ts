@@ -63,6 +63,8 @@ export class Workers {
   async #open(listen: ListenAddress, reusePort: boolean): Promise<ListenAddress> {
     const [first, ...others] = this.#seats
     if (!first) throw new Error('a front door has at least one thread')
+    // Once more, now that the threads have started: another slotgate may have done the same meanwhile.
+    if (reusePort) await mustBeFree(listen)
     const address = await first.open(listen, reusePort)
     await Promise.all(others.map((seat) => seat.open(address, reusePort)))
     return address

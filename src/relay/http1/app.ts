@@ -61,6 +61,15 @@ interface Reading {
 /** A read that fills so much of the common buffer announces a body that is worth a buffer of its own. */
 const LARGE_BYTES = BUFFER_BYTES / 2
 
+/** The app closed its connection, in order but too early. */
+class Ended extends Error {
+  readonly code = 'EOF'
+
+  constructor(when: string) {
+    super(`the app closed its connection ${when}`)
+  }
+}
+
 export class AppConnection {
   readonly #socket: Socket
   readonly #home: Home
@@ -236,7 +245,9 @@ export class AppConnection {
     // Who still writes from these has them alone now.
     this.#lent.length = 0
     this.reused = true
-    const keep = clean && this.#persistent && this.#requestSent && this.#home.keep(this)
+    // What is still on its way to the app would stand in front of the next request.
+    const isFree = this.#requestSent && this.#socket.writableLength === 0
+    const keep = clean && isFree && this.#persistent && this.#home.keep(this)
     if (!keep) this.#socket.destroy()
     asker.complete()
   }
@@ -245,7 +256,7 @@ export class AppConnection {
     const body = this.#body
     const asker = this.#asker
     if (asker === null || body === null || body.framing.kind !== 'close') {
-      this.#lose(undefined)
+      this.#lose(new Ended(body === null ? 'before its answer' : 'in the middle of its answer'))
       return
     }
     try {

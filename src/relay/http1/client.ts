@@ -8,7 +8,7 @@ import type { Front } from '../front.ts'
 import { readProxyHeader } from '../proxy-protocol.ts'
 import type { Content, Taken } from './app.ts'
 import { CR, LF } from './octets.ts'
-import { writeMessage } from './write.ts'
+import { SMALL_BYTES, writeMessage } from './write.ts'
 
 /** How long a client may go on sending what nobody reads, once its answer was written (RFC 9112 §9.6). */
 const LINGER_MS = 1_000
@@ -60,7 +60,7 @@ export class ClientConnection implements Client {
     this.#deadlineMs = front.clock.in(front.config.headTimeoutMs)
     socket
       .on('data', (chunk: Buffer) => this.#onData(chunk))
-      .on('drain', () => this.#exchange?.clientDrained())
+      .on('drain', () => this.#safely(() => this.#exchange?.clientDrained()))
       .on('end', () => this.#onEnd())
       // What there is to say of it, `close` says.
       .on('error', () => {})
@@ -102,7 +102,7 @@ export class ClientConnection implements Client {
 
   /** Ends the connection if no exchange is under way. */
   closeIdle(): void {
-    if (this.#exchange === null) this.#socket.destroy()
+    if (this.#exchange === null && this.#phase !== 'lingering') this.#socket.destroy()
   }
 
   destroy(): void {
@@ -122,7 +122,8 @@ export class ClientConnection implements Client {
   /** Writes a part of an answer. */
   send(head: string, { buffer, body, common }: Content, tail: string): Taken {
     const socket = this.#socket
-    const copied = common && body.to - body.from > COPIED_BYTES
+    // Up to that size it is written as text, which is a copy already.
+    const copied = common && body.to - body.from > SMALL_BYTES
     if (copied)
       writeMessage(
         socket,
@@ -171,13 +172,11 @@ export class ClientConnection implements Client {
 
   #onData(chunk: Buffer): void {
     if (this.#phase === 'lingering') return
-    const exchange = this.#exchange
-    try {
+    this.#safely(() => {
+      const exchange = this.#exchange
       const from = exchange !== null && !exchange.isReceived ? exchange.receive(chunk, 0, chunk.length) : 0
       if (from < chunk.length) this.#read(chunk, from)
-    } catch (error) {
-      this.#failed(error)
-    }
+    })
   }
 
   /** Takes octets that belong to no exchange yet. */
@@ -288,7 +287,8 @@ export class ClientConnection implements Client {
     if (exchange === null) return
     this.#exchange = null
     exchange.settle()
-    if (closes || (this.#halfClosed && this.#ahead.length === 0 && !this.#reading)) this.#linger()
+    const wanted = !this.#halfClosed && !this.#front.isClosing()
+    if (closes || (!wanted && this.#ahead.length === 0 && !this.#reading)) this.#linger()
     else this.#goOn()
   }
 
@@ -300,7 +300,8 @@ export class ClientConnection implements Client {
     const ahead = this.#ahead
     if (this.#reading || ahead.length === 0) return
     this.#ahead = NOTHING
-    this.#next(ahead, 0)
+    // Whoever has just ended the exchange before must not pay for what the next one meets.
+    this.#safely(() => this.#next(ahead, 0))
   }
 
   /**
@@ -329,11 +330,12 @@ export class ClientConnection implements Client {
       if (this.#phase === 'lingering') return
       if (unfinished) this.#refuseUnread(new SlotgateError('bad_request', { detail: 'it ends in its head' }))
       else this.#socket.destroySoon()
+    } else if (exchange.isAnswered) {
+      // Who has its answer already may well give the rest of its body up.
+      exchange.clientHalfClosed(GONE_MS)
     } else if (!exchange.isReceived) {
       exchange.abandon(new SlotgateError('bad_request', { detail: 'it ends in its body' }))
-    } else if (!exchange.isAnswered) {
-      if (exchange.minor === 1) this.#probe(exchange, FIRST_PROBE_MS)
-    } else exchange.clientHalfClosed(GONE_MS)
+    } else if (exchange.minor === 1) this.#probe(exchange, FIRST_PROBE_MS)
   }
 
   /**
@@ -354,14 +356,15 @@ export class ClientConnection implements Client {
   }
 
   /** A fault of ours costs one connection, never the process. */
-  #failed(error: unknown): void {
-    this.#front.log.error({ err: error, request_id: this.#exchange?.requestId }, 'an exchange ended badly')
-    this.#socket.destroy()
+  #safely(step: () => void): void {
+    try {
+      step()
+    } catch (error) {
+      this.#front.log.error({ err: error, request_id: this.#exchange?.requestId }, 'an exchange ended badly')
+      this.#socket.destroy()
+    }
   }
 }
-
-/** Above this, content in the common buffer is copied to be written; below it is written as text, a copy already. */
-const COPIED_BYTES = 8 * 1024
 
 /** RFC 9112 §2.2: empty lines before a request line are ignored. @returns where the first other octet is */
 function skipEmptyLines(buffer: Buffer, from: number): number {

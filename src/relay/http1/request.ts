@@ -15,7 +15,7 @@ export interface Request {
   readonly minor: number
   /** Origin-form, the client's own octets; `*` only when the answer is local. */
   readonly target: string
-  /** As sent; never changed. Empty for HTTP/1.0 without one. */
+  /** As sent; never changed. */
   readonly host: string
   readonly hostname: string
   readonly framing: Framing

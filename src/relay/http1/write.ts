@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 
 /** Up to here copying costs less than writing a piece of its own. */
-const SMALL_BYTES = 8 * 1024
+export const SMALL_BYTES = 8 * 1024
 
 /**
  * Writes text, octets and text. If `socket.writableLength` is above 0 afterwards, octets beyond a small number are

@@ -1,6 +1,5 @@
 // An upgrade's journey, told from top to bottom: asked by http-proxy, checked before it is joined, idle together, closed
 // together. Runs in the thread of the client's connection.
-import { once } from 'node:events'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Code, SlotgateError } from '../../errors.ts'
@@ -20,7 +19,7 @@ import {
 import { type Request, screen } from '../http1/request.ts'
 import { screenResponse } from '../http1/response.ts'
 import { Journey } from '../journey.ts'
-import { answerTo, asSlotgateError } from '../refuse.ts'
+import { answerTo, asSlotgateError, upstreamFailure } from '../refuse.ts'
 import { ANSWER_FIELDS } from '../upstream.ts'
 import { Frames, GOING_AWAY } from './frames.ts'
 import { type AnswerHead, type Fields, sendUpgrade } from './http-proxy.ts'
@@ -62,8 +61,10 @@ function linger(socket: Socket): void {
   setTimeout(() => socket.destroy(), LINGER_MS).unref()
 }
 
-const closed = (socket: Socket): Promise<unknown> | undefined =>
-  socket.closed ? undefined : once(socket, 'close')
+/** Resolves when it is closed, however: `once` of node:events would reject at a reset. */
+const closed = async (socket: Socket): Promise<void> => {
+  if (!socket.closed) await new Promise<void>((resolve) => socket.once('close', () => resolve()))
+}
 
 /** Resolves when all that was written has left. */
 const left = async (socket: Socket): Promise<void> => {
@@ -169,7 +170,7 @@ export class Tunnel extends Journey {
         informed: (answer) => this.#inform(answer, reject),
         answered: (answer) => resolve({ answer, app: null }),
         switched: (answer, app, join) => resolve({ answer, app, join }),
-        failed: (cause) => reject(failureOf(cause)),
+        failed: (cause) => reject(upstreamFailure(cause.code ?? '', cause)),
       },
     )
     this.#ask = ask
@@ -381,12 +382,4 @@ export class Tunnel extends Journey {
     client.end(`${head}Connection: close\r\n\r\n${body}`)
     linger(client)
   }
-}
-
-const REFUSED = new Set(['ECONNREFUSED', 'ENOENT', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH'])
-
-function failureOf(cause: NodeJS.ErrnoException): SlotgateError {
-  const code = cause.code ?? ''
-  if (REFUSED.has(code)) return new SlotgateError('upstream_refused', {}, { cause })
-  return new SlotgateError(code.startsWith('HPE_') ? 'upstream_invalid' : 'upstream_failed', {}, { cause })
 }
