@@ -38,7 +38,7 @@ export type Mix = Readonly<Record<FaultKind, number>>
 
 const NONE: Fault = { kind: 'none', way: 'up', amount: 0 }
 /** No more pieces than this are cut off one chunk before the rest of it follows, or slicing would be all that a test does. */
-const PIECES = 24
+const PIECES = 8
 const TICK_MS = 10
 
 /** @returns a fault of the mix; where it strikes is near the head as often as far into a body */

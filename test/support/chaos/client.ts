@@ -29,6 +29,8 @@ export interface Result {
   end: string | undefined
   /** Between this client and the relay. */
   fault: Fault
+  /** Sent together with others, whose end may be its own. */
+  isPipelined: boolean
 }
 
 export interface CrowdOptions {
@@ -45,7 +47,7 @@ export interface CrowdOptions {
 }
 
 /** Longer than all timers of the relay together: who is silent so long on a connection that works was forgotten. */
-const PATIENCE_MS = 8_000
+const PATIENCE_MS = 7_000
 /** An answer that trickles this long never ends. */
 const EXCHANGE_MS = 25_000
 const PIPELINE_DEPTH = 4
@@ -96,7 +98,7 @@ export class Crowd {
   /** Exchanges on one connection, until it ends or has served its time. */
   async #useConnection(): Promise<void> {
     const { proxy, random } = this.#options
-    const socket = connect(proxy.port, '127.0.0.1').setNoDelay(true)
+    const socket = connect({ port: proxy.port, host: '127.0.0.1', allowHalfOpen: true }).setNoDelay(true)
     const reader = new ResponseReader(socket, PATIENCE_MS)
     const fault = faultOf(socket, proxy)
     const length = SESSION_LENGTHS[between(random, 0, SESSION_LENGTHS.length - 1)] ?? 1
@@ -124,6 +126,8 @@ export class Crowd {
   /** @returns whether the connection can be used for more */
   async #useFor(batch: Plan[], socket: Socket, reader: ResponseReader, fault: () => Fault): Promise<boolean> {
     for (const plan of batch) socket.write(plan.kind === 'expect' ? headOf(plan) : requestOf(plan))
+    const isLast = batch.some(({ kind }) => kind === 'farewell')
+    if (isLast) socket.end()
     const deadline = setTimeout(() => {
       this.#violate(batch, fault(), `no end after ${EXCHANGE_MS} ms`)
       socket.destroy()
@@ -136,8 +140,15 @@ export class Crowd {
         : new Cut('behind the last answer')
       const { outcome, status, problem } = judge(plan, got, reader, fault())
       if (problem) this.#violate([plan], fault(), problem)
-      this.results.push({ plan, outcome, status, end: endOf(got), fault: fault() })
-      isOpen &&= !(got instanceof Error) && outcome !== 'left' && !closesAfter(got)
+      this.results.push({
+        plan,
+        outcome,
+        status,
+        end: endOf(got),
+        fault: fault(),
+        isPipelined: batch.length > 1,
+      })
+      isOpen &&= !(got instanceof Error) && outcome !== 'left' && !isLast && !closesAfter(got)
     }
     clearTimeout(deadline)
     if (isOpen && reader.surplus > 0) this.#violate(batch, fault(), `${reader.surplus} bytes came unasked`)
@@ -174,7 +185,7 @@ export class Crowd {
     client.on('error', () => {}).terminate()
     const { outcome, status, problem } = judgeSession(plan, got, gone.signal.aborted, fault())
     if (problem) this.#violate([plan], fault(), problem)
-    this.results.push({ plan, outcome, status, end: endOf(got), fault: fault() })
+    this.results.push({ plan, outcome, status, end: endOf(got), fault: fault(), isPipelined: false })
   }
 }
 
@@ -207,7 +218,7 @@ function headOf({ method, target, id, kind, upload }: Plan): string {
         ? []
         : [`Content-Length: ${upload}`]),
   ]
-  return `${method} ${target} HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\n`
+  return `${method} ${target} HTTP/1.${kind === 'old' ? 0 : 1}\r\n${fields.join('\r\n')}\r\n\r\n`
 }
 
 function requestOf(plan: Plan): Buffer {

@@ -26,6 +26,10 @@ const KINDS = {
   empty: 3,
   /** An event stream, to its end. */
   events: 4,
+  /** The client closes its half behind the request, and reads on (RFC 9112 §9.5). */
+  farewell: 3,
+  /** HTTP/1.0. */
+  old: 3,
   /** The client leaves in the middle of the answer. */
   leave: 3,
   webSocket: 3,
