@@ -56,8 +56,8 @@ export class World {
   #doors: Doors | null = null
   /** Extra lines for the service in the config. */
   service: string[] = []
-  /** Extra lines of the config itself, such as `threads` and `relay`. */
-  settings: string[] = []
+  /** Extra lines of the config itself, such as `relay`. One thread, unless a test is about more: each takes its time to start. */
+  settings: string[] = ['threads: 1']
   /** Instead of the one service that boots the fixture app. */
   services: string[] | null = null
   command: string[] = [process.execPath, APP]
