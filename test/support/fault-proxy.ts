@@ -103,9 +103,8 @@ export async function startFaultProxy(
     server.close()
     for (const socket of open) socket.destroy()
   })
-  const { port } = server.address() as AddressInfo
   const proxy: FaultProxy = {
-    port,
+    port: (server.address() as AddressInfo).port,
     mix,
     drawn: Object.fromEntries(FAULTS.map((kind) => [kind, 0])) as Record<FaultKind, number>,
     get open() {
@@ -143,10 +142,13 @@ async function carryAll(from: Socket, to: Socket, fault: Fault): Promise<boolean
 
 type Strike = (from: Socket, to: Socket) => void
 
-const resetBoth: Strike = (from, to) => {
-  from.resetAndDestroy()
-  to.resetAndDestroy()
+/** A socket whose end is on its way cannot be reset: Node 26 would say EINVAL, never close it, and never end its process. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else socket.resetAndDestroy()
 }
+
+const resetBoth: Strike = (from, to) => [from, to].forEach(reset)
 
 /** Nobody is told; when the receiver gives up, so does the proxy. */
 const fallSilent: Strike = (from, to) => {
@@ -157,18 +159,12 @@ const fallSilent: Strike = (from, to) => {
 /** What happens after the last byte that passes. */
 const STRIKES: Partial<Record<FaultKind, Strike>> = {
   reset: resetBoth,
-  truncate(from, to) {
-    from.resume().end()
-    to.end()
-  },
+  truncate: (from, to) => [from.resume(), to].forEach((socket) => void socket.end()),
   halfClose(from, to) {
     from.resume()
     to.end()
   },
-  blackHole(from, to) {
-    from.resume()
-    fallSilent(from, to)
-  },
+  blackHole: (from, to) => fallSilent(from.resume(), to),
   stall: fallSilent,
 }
 

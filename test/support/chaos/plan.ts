@@ -69,7 +69,7 @@ const UPLOAD_BITS: Partial<Record<Kind, number>> = {
   postChunked: 16,
   put: 14,
   expect: 13,
-  early: 15,
+  early: 18,
 }
 
 /** @param nth which exchange of the run it is */
@@ -78,10 +78,7 @@ export function planOf(seed: number, nth: number): Plan {
   const kind = pick(random, KINDS)
   const id = `chaos-${nth}`
   const size = sizeOf(kind, random)
-  const upload =
-    kind === 'postLarge'
-      ? LARGE_BYTES
-      : magnitude(random, UPLOAD_BITS[kind] ?? 0) * Number(kind in UPLOAD_BITS)
+  const upload = uploadSizeOf(kind, random)
   return {
     nth,
     id,
@@ -91,6 +88,12 @@ export function planOf(seed: number, nth: number): Plan {
     upload,
     size,
   }
+}
+
+function uploadSizeOf(kind: Kind, random: Random): number {
+  if (kind === 'postLarge') return LARGE_BYTES
+  const bits = UPLOAD_BITS[kind]
+  return bits === undefined ? 0 : magnitude(random, bits)
 }
 
 function sizeOf(kind: Kind, random: Random): number {
@@ -108,7 +111,7 @@ const sliceOf = (place: number, size: number): Buffer => {
 }
 
 /** What the request uploads. */
-export const uploadOf = ({ nth, upload }: Plan): Buffer => sliceOf(nth * 104_729, upload)
+export const uploadOf = ({ nth, upload }: Plan): Buffer => sliceOf(nth * 104_729 + 3, upload)
 
 /** What the app answers with. */
 export const contentOf = ({ nth, kind, size }: Plan): Buffer =>

@@ -1,6 +1,5 @@
 // Networks that fail in every way they have, on both sides of the front door: an answer may be lost, but never wrong, and
-// nothing stays behind. CHAOS_SEED repeats a run, CHAOS_EXCHANGES makes it longer or shorter.
-// Run by hand, `node test/flow/chaos.ts`: with some seeds its process does not end after it has passed; `npm test` leaves it out.
+// nothing stays behind. CHAOS_SEED repeats a run's exchanges and faults, CHAOS_EXCHANGES makes it longer or shorter.
 import t, { type Test } from 'tap'
 import { startChaosApp } from '../support/chaos/app.ts'
 import { Crowd, countOf, isHarmless, type Result } from '../support/chaos/client.ts'
