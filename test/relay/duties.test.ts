@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { LARGE_BYTES, untilStill } from '../support/back-pressure.ts'
 import { readAnswers, valuesIn } from '../support/http-bytes.ts'
 import { echo, type Recorder, startRecorder } from '../support/recorder.ts'
 import { turn, withinTurns } from '../support/turns.ts'
@@ -561,12 +562,6 @@ t.test('duty 64: interim answers reach the client in order; an HTTP/1.0 client g
   )
 })
 
-/** More than all buffers on the way hold together. */
-const LARGE_BYTES = 32 * 1024 * 1024
-
-/** Long enough for loopback to move whatever can still move. */
-const quiet = () => new Promise((resolve) => setTimeout(resolve, 100))
-
 t.test('duty 64: interim answers that the client does not take stop the app from sending more', async (t) => {
   const bench = await startRelay(t)
   const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n'.repeat(1_000)
@@ -583,11 +578,7 @@ t.test('duty 64: interim answers that the client does not take stop the app from
   await bench.promote(app.address)
   const wire = dial(t, bench.port, GET)
   wire.socket.pause()
-  // One turn of a busy event loop may take longer than it is quiet: several in a row count.
-  for (let still = 0, before = 0; still < 5; still = written > 0 && before === written ? still + 1 : 0) {
-    before = written
-    await quiet()
-  }
+  await untilStill(() => written)
   t.ok(written < LARGE_BYTES, `${written} bytes were taken`)
 })
 

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Clock } from '../../src/relay/clock.ts'
+import { LARGE_BYTES } from '../support/back-pressure.ts'
 import { hang, watchThreads } from '../support/threads.ts'
 import { eventually } from '../support/turns.ts'
 import {
@@ -258,7 +259,7 @@ t.test('a client is not blamed for a rate that its app does not take', async (t)
     request.resume().on('end', () => response.end('done'))
   })
   await bench.promote(app.address)
-  const body = Buffer.alloc(32 * 1024 * 1024)
+  const body = Buffer.alloc(LARGE_BYTES)
   const wire = dial(
     t,
     bench.port,

@@ -13,11 +13,9 @@ import type { SlotName } from '../../src/contract.ts'
 import { createLogger } from '../../src/log.ts'
 import { createRelay, type Relay, workersOf } from '../../src/relay/relay.ts'
 import { createBuffer, openTable, type Table } from '../../src/slots/table.ts'
+import type { Scope } from '../support/scope.ts'
 
-/** Anything that runs things at the end of a test: tap's `t`. */
-export interface Scope {
-  teardown(stop: () => unknown): void
-}
+export type { Scope }
 
 export const RELAY_CONFIG: RelayConfig = {
   trustedProxies: [],

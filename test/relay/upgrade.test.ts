@@ -7,6 +7,7 @@ import { connect, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { WebSocket, WebSocketServer } from 'ws'
+import { feed, LARGE_BYTES, PIECE_BYTES, sentBy, untilStill } from '../support/back-pressure.ts'
 import { readAnswers } from '../support/http-bytes.ts'
 import { between, randomOf } from '../support/random.ts'
 import { eventually, followSockets } from '../support/turns.ts'
@@ -14,11 +15,6 @@ import { collect, dial, hasAnswer, OK, startApp, startRawApp, startRelay, status
 import { begin, open, SWITCHED, UPGRADE } from './tunnels.ts'
 
 const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
-
-/** More than all buffers on the way hold together. */
-const LARGE_BYTES = 32 * 1024 * 1024
-
-const PIECE_BYTES = 16 * 1024
 
 const hashOf = (octets: Buffer): string => createHash('sha256').update(octets).digest('hex')
 
@@ -54,26 +50,8 @@ async function fillUp(toClient: () => Socket | undefined, app: Socket, octets: B
   throw new Error('the client took it all')
 }
 
-/** Writes as fast as it is taken. */
-function feed(socket: Socket, octets: Buffer): void {
-  let at = 0
-  const more = () => {
-    while (at < octets.length && socket.write(octets.subarray(at, at + PIECE_BYTES))) at += PIECE_BYTES
-    at += PIECE_BYTES
-    if (at < octets.length) socket.once('drain', more)
-  }
-  more()
-}
-
-/** Resolves with how much of what was written has left the socket, once nothing leaves it any more. */
-async function untilStuck(socket: Socket): Promise<number> {
-  let before = -1
-  for (let now = 0; before !== now; now = socket.bytesWritten - socket.writableLength) {
-    before = now
-    await pause(100)
-  }
-  return before
-}
+/** @returns how much of what was written has left the socket, once nothing leaves it any more */
+const untilStuck = (socket: Socket): Promise<number> => untilStill(() => sentBy(socket))
 
 // What arrives.
 

@@ -3,11 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { Address } from '../../src/config/types.ts'
 import { type ReadRequest, readRequest } from './http-bytes.ts'
-
-/** Anything that runs things at the end of a test: tap's `t`. */
-interface Scope {
-  teardown(stop: () => unknown): void
-}
+import type { Scope } from './scope.ts'
 
 export interface Recorded {
   /** The how-manieth connection it is. */

@@ -1,6 +1,7 @@
 // The worker threads that a test's own process starts: who they are, and what only a debugger can make them do.
 import { Session } from 'node:inspector'
 import type { Worker } from 'node:worker_threads'
+import type { Scope } from './scope.ts'
 
 export interface Threads {
   /** All that were started since, oldest first. */
@@ -16,7 +17,7 @@ interface Attached {
 }
 
 /** Watches from now on, until the test ends. */
-export function watchThreads(t: { teardown(stop: () => void): void }): Threads {
+export function watchThreads(t: Scope): Threads {
   const started: Worker[] = []
   const waiting = new Set<() => void>()
   const session = new Session()

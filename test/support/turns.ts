@@ -1,10 +1,7 @@
 // Lets a test in the relay's own process know how much of what it wrote the relay has read, without waiting a time.
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import type { Socket } from 'node:net'
-
-interface Scope {
-  teardown(stop: () => unknown): void
-}
+import type { Scope } from './scope.ts'
 
 export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
