@@ -12,6 +12,7 @@ import { Admission } from './admission.ts'
 import { Clock } from './clock.ts'
 import { createTrust } from './forwarded.ts'
 import type { Front } from './front.ts'
+import { Buffers } from './http1/buffers.ts'
 import { ClientConnection } from './http1/client.ts'
 import { HeadReader } from './http1/head.ts'
 import type { Journey } from './journey.ts'
@@ -79,10 +80,12 @@ const WRITE_AHEAD_BYTES = 16 * 1024
 export function createDoor({ relay: config, services, table, worker, log, lines }: DoorOptions): Door {
   const clients = new Set<ClientConnection>()
   const clock = new Clock(limitsOf(config), tick)
+  const buffers = new Buffers()
   const upstreams = new Upstreams({
     idleMs: config.upstreamIdleMs,
     reuse: config.upstreamReuse,
     headLimitBytes: config.headLimitBytes,
+    buffers,
     nowMs: () => clock.nowMs,
   })
   const upgrades = createUpgrades(() => front, config)
@@ -95,6 +98,7 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
     worker,
     upstreams,
     heads: new HeadReader(config),
+    buffers,
     clock,
     log,
     lines,

@@ -3,12 +3,13 @@
 import { type Code, SlotgateError } from '../errors.ts'
 import type { Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
-import type { AppConnection, Asker, Content, Taken } from './http1/app.ts'
+import type { AppConnection, Asker } from './http1/app.ts'
 import { BodyReader, type Framing } from './http1/body.ts'
 import { type HeadReader, Unreadable } from './http1/head.ts'
 import { afterContent, beforeContent, interimHead, requestHead, responseHead } from './http1/outgoing.ts'
 import { asRefusal, type Request, screen } from './http1/request.ts'
 import { isEventStream, type Response } from './http1/response.ts'
+import type { Content, Taken } from './http1/write.ts'
 import { Journey } from './journey.ts'
 import { answerTo, asSlotgateError, CLOSES, localAnswer, upstreamFailure } from './refuse.ts'
 import { createRequestId } from './request-id.ts'
@@ -60,6 +61,8 @@ export class Exchange extends Journey implements Asker {
   #received = 0
   #windowBegan = 0
   #windowReceived = 0
+  /** What was received last is still being written to the app. */
+  holds = false
   /** The minor version of HTTP/1 that the client speaks. */
   minor = 1
 
@@ -83,9 +86,10 @@ export class Exchange extends Journey implements Asker {
   /**
    * Takes the request whose head was read just now, with what is at hand of its body.
    *
+   * @param headEnd where what is behind the head begins, and `end` where that ends
    * @returns where the octets behind it begin; -1: it asks for an upgrade, and is not this exchange's
    */
-  begin(buffer: Buffer, headEnd: number): number {
+  begin(buffer: Buffer, headEnd: number, end: number): number {
     const { heads, config } = this.front
     this.read(heads)
     this.minor = heads.minor
@@ -96,7 +100,7 @@ export class Exchange extends Journey implements Asker {
       this.#request = request
       const body = new BodyReader(request.framing)
       this.#body = body
-      next = this.#receive(body, buffer, headEnd, buffer.length)
+      next = this.#receive(body, buffer, headEnd, end)
       if (request.local) this.#answerLocally()
       else this.#forward(request, body, buffer)
     } catch (error) {
@@ -134,9 +138,10 @@ export class Exchange extends Journey implements Asker {
     const { kind } = body.framing
     const size = body.to - body.from
     app.requestSent = body.done
-    const before = head + beforeContent(kind, size)
-    const ready = app.send(before, buffer, body.from, body.to, afterContent(kind, size, body.done))
-    if (!ready && !body.done) this.#client.pause()
+    const content = { body, buffer, common: buffer === this.front.buffers.common }
+    const taken = app.send(head + beforeContent(kind, size), content, afterContent(kind, size, body.done))
+    this.holds = taken.held
+    if (taken.full && !body.done) this.#client.pause()
   }
 
   /**
@@ -147,6 +152,7 @@ export class Exchange extends Journey implements Asker {
   receive(buffer: Buffer, start: number, end: number): number {
     const body = this.#body
     if (body === null) return start
+    this.holds = false
     try {
       const next = this.#receive(body, buffer, start, end)
       if (this.#app !== null) this.#send(this.#app, '', body, buffer)

@@ -5,6 +5,7 @@ import type { LineSink, Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { Clock } from './clock.ts'
 import type { Peer, Trust } from './forwarded.ts'
+import type { Buffers } from './http1/buffers.ts'
 import type { HeadReader } from './http1/head.ts'
 import type { Route, Routed } from './route.ts'
 import type { Upstreams } from './upstream.ts'
@@ -19,6 +20,8 @@ export interface Front {
   readonly upstreams: Upstreams
   /** Reads the heads of requests. */
   readonly heads: HeadReader
+  /** What connections of both sides read into: each read is taken care of before the next. */
+  readonly buffers: Buffers
   readonly clock: Clock
   readonly log: Logger
   readonly lines: LineSink

@@ -4,8 +4,8 @@ import type { SlotName } from '../contract.ts'
 import { SlotgateError } from '../errors.ts'
 import type { Backend } from '../slots/occupants.ts'
 import type { Claim } from '../slots/table.ts'
-import { AppConnection, type Home } from './http1/app.ts'
-import { Buffers } from './http1/buffers.ts'
+import { AppConnection, type Home, type Reading } from './http1/app.ts'
+import type { Buffers } from './http1/buffers.ts'
 import { HeadReader } from './http1/head.ts'
 
 /** Far more than any app sends, and a bound on what one answer may cost. */
@@ -23,12 +23,8 @@ interface Options {
   /** Connections are used again. */
   reuse: boolean
   headLimitBytes: number
-  nowMs: () => number
-}
-
-interface Reading {
-  heads: HeadReader
   buffers: Buffers
+  nowMs: () => number
 }
 
 /** The kept connections to one address; lives until the address is forgotten. */
@@ -109,7 +105,7 @@ export class Upstreams {
       targetLimitBytes: 0,
       fieldLimit: ANSWER_FIELDS,
     }
-    this.#reading = { heads: new HeadReader(limits), buffers: new Buffers() }
+    this.#reading = { heads: new HeadReader(limits), buffers: options.buffers }
   }
 
   set(service: number, slot: SlotName, backend: Backend | null): void {

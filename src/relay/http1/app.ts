@@ -3,11 +3,11 @@
 import { connect, type Socket } from 'node:net'
 import type { Address } from '../../config/types.ts'
 import { BodyReader } from './body.ts'
-import { BUFFER_BYTES, type Buffers } from './buffers.ts'
+import { type Buffers, Intake } from './buffers.ts'
 import type { HeadReader } from './head.ts'
 import { isPersistent } from './request.ts'
 import { type Response, screenResponse } from './response.ts'
-import { writeMessage } from './write.ts'
+import { type Content, type Taken, writeContent } from './write.ts'
 
 /** Who gets what the app says. What it throws, ends the connection. */
 export interface Asker {
@@ -28,22 +28,6 @@ export interface Asker {
   lost(app: AppConnection, error: unknown): void
 }
 
-/** Octets of a body, at `body.from` to `body.to` of the buffer. */
-export interface Content {
-  readonly body: BodyReader
-  readonly buffer: Buffer
-  /** The buffer is read into again at once: what is not written by then has to be copied. */
-  readonly common: boolean
-}
-
-/** What became of the octets that an asker was given. */
-export interface Taken {
-  /** They are still being written: their buffer must not be used again. */
-  held: boolean
-  /** The asker wants no more for now. */
-  full: boolean
-}
-
 /** Where connections that may be used again go. */
 export interface Home {
   readonly address: Address
@@ -53,13 +37,11 @@ export interface Home {
   left(app: AppConnection): void
 }
 
-interface Reading {
+/** What all connections of a thread read with. */
+export interface Reading {
   readonly heads: HeadReader
   readonly buffers: Buffers
 }
-
-/** A read that fills so much of the common buffer announces a body that is worth a buffer of its own. */
-const LARGE_BYTES = BUFFER_BYTES / 2
 
 /** The app closed its connection, in order but too early. */
 class Ended extends Error {
@@ -73,15 +55,12 @@ class Ended extends Error {
 export class AppConnection {
   readonly #socket: Socket
   readonly #home: Home
-  readonly #reading: Reading
+  readonly #heads: HeadReader
+  readonly #intake: Intake
   #asker: Asker | null = null
   #body: BodyReader | null = null
   /** The beginning of a head whose end has not arrived. */
   #unread: Buffer | null = null
-  /** A buffer that no other connection reads into, while a large body comes. */
-  #own: Buffer | null = null
-  /** Buffers that the asker is still writing from. */
-  readonly #lent: Buffer[] = []
   #persistent = true
   #requestSent = true
   #error: Error | undefined
@@ -92,9 +71,10 @@ export class AppConnection {
   /** When it was put aside; milliseconds of the door's clock. */
   idleSinceMs = 0
 
-  constructor(home: Home, reading: Reading) {
+  constructor(home: Home, { heads, buffers }: Reading) {
     this.#home = home
-    this.#reading = reading
+    this.#heads = heads
+    this.#intake = new Intake(buffers)
     const { address } = home
     const where =
       address.kind === 'unix'
@@ -103,7 +83,10 @@ export class AppConnection {
     this.#socket = connect({
       ...where,
       // No stream in between: one buffer for all, and nothing is allocated for what arrives.
-      onread: { buffer: () => this.#nextBuffer(), callback: (size, buffer) => this.#onRead(size, buffer) },
+      onread: {
+        buffer: () => this.#intake.next,
+        callback: (size, buffer) => this.#onRead(size, asBuffer(buffer)),
+      },
     })
     this.#socket
       .on('connect', () => this.#asker?.connected())
@@ -136,15 +119,14 @@ export class AppConnection {
     this.heard = false
   }
 
-  /** Sends text and octets in one write. @returns false while the app does not keep up */
-  send(head: string, buffer: Buffer, from: number, to: number, tail: string): boolean {
-    writeMessage(this.#socket, head, buffer, from, to, tail)
-    return !this.#socket.writableNeedDrain
+  /** Sends a part of the request. */
+  send(head: string, content: Content, tail: string): Taken {
+    return writeContent(this.#socket, head, content, tail)
   }
 
   /** The asker has written all that it took, and can take more. */
   resume(): void {
-    for (const buffer of this.#lent.splice(0)) this.#reading.buffers.giveBack(buffer)
+    this.#intake.written()
     this.#socket.resume()
   }
 
@@ -154,13 +136,7 @@ export class AppConnection {
     this.#socket.destroy()
   }
 
-  #nextBuffer(): Buffer {
-    const { buffers } = this.#reading
-    if (this.#body === null || this.#body.done || this.#own === null) return buffers.common
-    return this.#own
-  }
-
-  #onRead(size: number, buffer: Uint8Array): boolean {
+  #onRead(size: number, buffer: Buffer): boolean {
     const asker = this.#asker
     // Nobody has asked: RFC 9112 §9.2, it is no answer to anything.
     if (asker === null) {
@@ -169,15 +145,11 @@ export class AppConnection {
     }
     this.heard = true
     try {
-      return this.#take(asker, this.#asBuffer(buffer), size)
+      return this.#take(asker, buffer, size)
     } catch (error) {
       this.#lose(error)
       return false
     }
-  }
-
-  #asBuffer(octets: Uint8Array): Buffer {
-    return octets instanceof Buffer ? octets : Buffer.from(octets.buffer, octets.byteOffset, octets.length)
   }
 
   /** @returns whether to read on */
@@ -187,12 +159,11 @@ export class AppConnection {
       body === null ? this.#takeHead(asker, buffer, size) : this.#takeBody(asker, body, buffer, size)
     if (taken === null) return true
     if (this.#asker === null) return !this.#socket.destroyed
-    if (this.#own === null && size >= LARGE_BYTES) this.#own = this.#reading.buffers.take()
     return !taken.full
   }
 
   #takeHead(asker: Asker, read: Buffer, size: number): Taken | null {
-    const { heads } = this.#reading
+    const heads = this.#heads
     const buffer = this.#unread === null ? read : Buffer.concat([this.#unread, read.subarray(0, size)])
     const end = this.#unread === null ? size : buffer.length
     this.#unread = null
@@ -210,7 +181,7 @@ export class AppConnection {
         this.#persistent = isPersistent(heads) && response.framing.kind !== 'close'
         const next = body.read(buffer, headEnd, end)
         const taken = asker.answered(heads, response, this.#content(body, buffer))
-        this.#afterContent(taken, buffer, body, next === end)
+        this.#afterContent(taken, buffer, size, next === end)
         return taken
       }
       interim = asker.interim(heads)
@@ -221,29 +192,26 @@ export class AppConnection {
   #takeBody(asker: Asker, body: BodyReader, buffer: Buffer, size: number): Taken {
     const next = body.read(buffer, 0, size)
     const taken = asker.content(this.#content(body, buffer))
-    this.#afterContent(taken, buffer, body, next === size)
+    this.#afterContent(taken, buffer, size, next === size)
     return taken
   }
 
   #content(body: BodyReader, buffer: Buffer): Content {
-    return { body, buffer, common: buffer === this.#reading.buffers.common }
+    return { body, buffer, common: this.#intake.isCommon(buffer) }
   }
 
   /**
    * @param clean nothing came behind the answer. What does is never an answer to the next request (RFC 9112 §9.2)
    */
-  #afterContent(taken: Taken, buffer: Buffer, body: BodyReader, clean: boolean): void {
-    if (taken.held && buffer === this.#own) {
-      this.#lent.push(buffer)
-      this.#own = null
+  #afterContent(taken: Taken, buffer: Buffer, size: number, clean: boolean): void {
+    if (this.#asker === null) return
+    if (!this.#body?.done) {
+      this.#intake.afterRead(buffer, size, taken.held)
+      return
     }
-    if (!body.done || this.#asker === null) return
+    this.#intake.afterBody(buffer, taken.held)
     const asker = this.#asker
     this.#asker = null
-    if (this.#own !== null) this.#reading.buffers.giveBack(this.#own)
-    this.#own = null
-    // Who still writes from these has them alone now.
-    this.#lent.length = 0
     this.reused = true
     // What is still on its way to the app would stand in front of the next request.
     const isFree = this.#requestSent && this.#socket.writableLength === 0
@@ -263,7 +231,7 @@ export class AppConnection {
       // RFC 9112 §6.3 item 8: the end of the connection is the end of this body.
       body.end()
       const taken = asker.content(this.#content(body, EMPTY))
-      this.#afterContent(taken, EMPTY, body, false)
+      this.#afterContent(taken, EMPTY, 0, false)
     } catch (error) {
       this.#lose(error)
     }
@@ -283,5 +251,8 @@ export class AppConnection {
 
 /** An answer before the answer; a switch of protocols is none (RFC 9110 §15.2). */
 const isInterim = (status: number): boolean => status >= 100 && status < 200 && status !== 101
+
+const asBuffer = (octets: Uint8Array): Buffer =>
+  octets instanceof Buffer ? octets : Buffer.from(octets.buffer, octets.byteOffset, octets.length)
 
 const EMPTY = Buffer.alloc(0)

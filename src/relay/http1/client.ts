@@ -6,9 +6,10 @@ import { type Client, Exchange } from '../exchange.ts'
 import { plainAddress } from '../forwarded.ts'
 import type { Front } from '../front.ts'
 import { readProxyHeader } from '../proxy-protocol.ts'
-import type { Content, Taken } from './app.ts'
+import { Intake } from './buffers.ts'
 import { CR, LF } from './octets.ts'
-import { SMALL_BYTES, writeMessage } from './write.ts'
+import { readInto } from './read.ts'
+import { type Content, type Taken, writeContent } from './write.ts'
 
 /** How long a client may go on sending what nobody reads, once its answer was written (RFC 9112 §9.6). */
 const LINGER_MS = 1_000
@@ -25,14 +26,15 @@ const NOTHING = Buffer.alloc(0)
 
 /**
  * `fresh`: nothing has arrived. `head`: a head has begun. `idle`: between two requests. `busy`: an exchange is under
- * way. `lingering`: all is written, what still comes is thrown away.
+ * way. `lingering`: all is written, what still comes is thrown away. `handedOver`: it is somebody else's.
  */
-type Phase = 'fresh' | 'head' | 'idle' | 'busy' | 'lingering'
+type Phase = 'fresh' | 'head' | 'idle' | 'busy' | 'lingering' | 'handedOver'
 
 export class ClientConnection implements Client {
   readonly #socket: Socket
   readonly #front: Front
   readonly #onLeft: (client: ClientConnection) => void
+  readonly #intake: Intake
   #phase: Phase = 'fresh'
   #exchange: Exchange | null = null
   /** What has arrived and belongs to no message yet: a part of a head, or requests that wait for their turn. */
@@ -54,12 +56,17 @@ export class ClientConnection implements Client {
     this.#onLeft = onLeft
     this.#socket = socket
     this.#front = front
+    this.#intake = new Intake(front.buffers)
     this.peer = plainAddress(socket.remoteAddress ?? '')
     this.trusted = front.isTrusted(this.peer)
     this.#needsProxyHeader = front.config.proxyProtocol
     this.#deadlineMs = front.clock.in(front.config.headTimeoutMs)
+    readInto(
+      socket,
+      () => this.#intake.next,
+      (size, buffer) => this.#onRead(size, buffer),
+    )
     socket
-      .on('data', (chunk: Buffer) => this.#onData(chunk))
       .on('drain', () => this.#safely(() => this.#exchange?.clientDrained()))
       .on('end', () => this.#onEnd())
       // What there is to say of it, `close` says.
@@ -120,21 +127,8 @@ export class ClientConnection implements Client {
   }
 
   /** Writes a part of an answer. */
-  send(head: string, { buffer, body, common }: Content, tail: string): Taken {
-    const socket = this.#socket
-    // Up to that size it is written as text, which is a copy already.
-    const copied = common && body.to - body.from > SMALL_BYTES
-    if (copied)
-      writeMessage(
-        socket,
-        head,
-        Buffer.from(buffer.subarray(body.from, body.to)),
-        0,
-        body.to - body.from,
-        tail,
-      )
-    else writeMessage(socket, head, buffer, body.from, body.to, tail)
-    return { held: socket.writableLength > 0 && !copied, full: socket.writableNeedDrain }
+  send(head: string, content: Content, tail: string): Taken {
+    return writeContent(this.#socket, head, content, tail)
   }
 
   /** The app does not keep up with the body, or does again. */
@@ -143,6 +137,7 @@ export class ClientConnection implements Client {
   }
 
   resume(): void {
+    this.#intake.written()
     this.#socket.resume()
   }
 
@@ -170,51 +165,71 @@ export class ClientConnection implements Client {
     return this.#halfClosed
   }
 
-  #onData(chunk: Buffer): void {
-    if (this.#phase === 'lingering') return
+  #onRead(size: number, buffer: Buffer): boolean {
+    if (this.#phase === 'handedOver') return this.#socket.push(Buffer.from(buffer.subarray(0, size)))
+    if (this.#phase === 'lingering') return true
     this.#safely(() => {
       const exchange = this.#exchange
-      const from = exchange !== null && !exchange.isReceived ? exchange.receive(chunk, 0, chunk.length) : 0
-      if (from < chunk.length) this.#read(chunk, from)
+      const from = exchange !== null && !exchange.isReceived ? this.#receive(exchange, buffer, size) : 0
+      if (from < size) this.#read(buffer, from, size)
     })
+    return true
+  }
+
+  /** Takes more of a request's body. @returns where what no longer belongs to it begins */
+  #receive(exchange: Exchange, buffer: Buffer, size: number): number {
+    const from = exchange.receive(buffer, 0, size)
+    if (exchange.isReceived) this.#intake.afterBody(buffer, exchange.holds)
+    else this.#intake.afterRead(buffer, size, exchange.holds)
+    return from
   }
 
   /** Takes octets that belong to no exchange yet. */
-  #read(chunk: Buffer, from: number): void {
-    const buffer = this.#ahead.length === 0 ? chunk : Buffer.concat([this.#ahead, chunk.subarray(from)])
-    const start = this.#ahead.length === 0 ? from : 0
+  #read(buffer: Buffer, from: number, end: number): void {
+    const ahead = this.#ahead
     this.#ahead = NOTHING
-    if (this.#exchange === null) this.#next(buffer, start)
-    else this.#keep(buffer, start)
+    if (ahead.length > 0) {
+      const whole = Buffer.concat([ahead, buffer.subarray(from, end)])
+      if (this.#exchange === null) this.#next(whole, 0, whole.length)
+      else this.#keep(whole)
+    } else if (this.#exchange === null) this.#next(buffer, from, end)
+    else this.#keep(Buffer.from(buffer.subarray(from, end)))
   }
 
-  #keep(buffer: Buffer, start: number): void {
-    this.#ahead = start === 0 ? buffer : buffer.subarray(start)
-    if (this.#exchange !== null && this.#ahead.length > AHEAD_BYTES) this.#socket.pause()
+  /** Keeps what cannot be used yet. */
+  #keep(ahead: Buffer): void {
+    this.#ahead = ahead
+    if (this.#exchange !== null && ahead.length > AHEAD_BYTES) this.#socket.pause()
   }
 
   /** Begins the next exchange, and further ones as long as each is over at once. */
-  #next(buffer: Buffer, from: number): void {
-    let start = this.#needsProxyHeader ? this.#readProxyHeader(buffer, from) : from
+  #next(buffer: Buffer, from: number, end: number): void {
+    let start = this.#needsProxyHeader ? this.#readProxyHeader(buffer, from, end) : from
     this.#reading = true
-    while (this.#exchange === null && (this.#phase as Phase) !== 'lingering' && start >= 0) {
-      start = skipEmptyLines(buffer, start)
-      if (start === buffer.length) break
-      const headEnd = this.#readHead(buffer, start)
+    while (this.#exchange === null && this.#isReading && start >= 0) {
+      start = skipEmptyLines(buffer, start, end)
+      if (start === end) break
+      const headEnd = this.#readHead(buffer, start, end)
       if (headEnd < 0) break
-      start = this.#begin(buffer, start, headEnd)
+      start = this.#begin(buffer, start, headEnd, end)
     }
     this.#reading = false
-    if (this.#halfClosed) this.#onLast(start >= 0 && start < buffer.length)
-    if (start >= 0 && start < buffer.length && this.#phase !== 'lingering') this.#keep(buffer, start)
+    if (this.#halfClosed) this.#onLast(start >= 0 && start < end)
+    // The buffer is the next reader's.
+    if (start >= 0 && start < end && this.#isReading) this.#keep(Buffer.from(buffer.subarray(start, end)))
+  }
+
+  /** What comes is read as requests. */
+  get #isReading(): boolean {
+    return this.#phase !== 'lingering' && this.#phase !== 'handedOver'
   }
 
   /** @returns where the head ends; -1: not yet, or never */
-  #readHead(buffer: Buffer, start: number): number {
+  #readHead(buffer: Buffer, start: number, end: number): number {
     // An empty line that has only begun.
-    if (start + 1 === buffer.length && buffer[start] === CR) return this.#awaitHead()
+    if (start + 1 === end && buffer[start] === CR) return this.#awaitHead()
     try {
-      const headEnd = this.#front.heads.readRequest(buffer, start, buffer.length)
+      const headEnd = this.#front.heads.readRequest(buffer, start, end)
       return headEnd < 0 ? this.#awaitHead() : headEnd
     } catch (error) {
       this.#refuseUnread(error)
@@ -230,15 +245,16 @@ export class ClientConnection implements Client {
   }
 
   /** @returns where the octets behind the request begin, or -1 if the connection is no longer this one's */
-  #begin(buffer: Buffer, start: number, headEnd: number): number {
+  #begin(buffer: Buffer, start: number, headEnd: number, end: number): number {
     const exchange = new Exchange(this, this.#front)
     this.#exchange = exchange
     this.#phase = 'busy'
     this.#served++
-    const next = exchange.begin(buffer, headEnd)
+    const next = exchange.begin(buffer, headEnd, end)
+    if (!exchange.isReceived) this.#intake.afterRead(buffer, end - start, exchange.holds)
     if (next >= 0) return next
     this.#exchange = null
-    this.#handOver(buffer.subarray(start))
+    this.#handOver(Buffer.from(buffer.subarray(start, end)))
     return -1
   }
 
@@ -249,7 +265,7 @@ export class ClientConnection implements Client {
     for (const event of ['data', 'drain', 'end', 'error'] as const) socket.removeAllListeners(event)
     socket.pause()
     this.#ahead = NOTHING
-    this.#phase = 'lingering'
+    this.#phase = 'handedOver'
     this.#front.upgrade(socket, unread, this)
     this.#onLeft(this)
   }
@@ -263,10 +279,10 @@ export class ClientConnection implements Client {
     exchange.refuse(error)
   }
 
-  #readProxyHeader(buffer: Buffer, from: number): number {
-    const header = readProxyHeader(buffer, from, buffer.length)
+  #readProxyHeader(buffer: Buffer, from: number, end: number): number {
+    const header = readProxyHeader(buffer, from, end)
     if (header.kind === 'more') {
-      this.#keep(buffer, from)
+      this.#keep(Buffer.from(buffer.subarray(from, end)))
       return -1
     }
     if (header.kind === 'invalid') {
@@ -301,7 +317,7 @@ export class ClientConnection implements Client {
     if (this.#reading || ahead.length === 0) return
     this.#ahead = NOTHING
     // Whoever has just ended the exchange before must not pay for what the next one meets.
-    this.#safely(() => this.#next(ahead, 0))
+    this.#safely(() => this.#next(ahead, 0, ahead.length))
   }
 
   /**
@@ -367,8 +383,8 @@ export class ClientConnection implements Client {
 }
 
 /** RFC 9112 §2.2: empty lines before a request line are ignored. @returns where the first other octet is */
-function skipEmptyLines(buffer: Buffer, from: number): number {
+function skipEmptyLines(buffer: Buffer, from: number, end: number): number {
   let at = from
-  while (at + 1 < buffer.length && buffer[at] === CR && buffer[at + 1] === LF) at += 2
+  while (at + 1 < end && buffer[at] === CR && buffer[at + 1] === LF) at += 2
   return at
 }
