@@ -1,27 +1,19 @@
 // What the switch needs of the relay: pointing slots, waiting for a drain, cutting what is left, closing.
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { createServer } from 'node:net'
 import t from 'tap'
-import { SlotgateError } from '../../src/errors.ts'
-import { silentLogger } from '../../src/log.ts'
-import { createRelay } from '../../src/relay/relay.ts'
-import { createBuffer, openTable } from '../../src/slots/table.ts'
 import {
   dial,
+  GET,
   hasAnswer,
+  NEVER,
   OK,
-  RELAY_CONFIG,
   type Scope,
-  service,
   startApp,
   startRawApp,
   startRelay,
   statusOf,
 } from './support.ts'
-
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
-const NEVER = new AbortController().signal
 
 /** A relay and an app whose answers are given by hand. */
 async function start(t: Scope) {
@@ -185,29 +177,4 @@ t.test('closing cuts what is not done in time', async (t) => {
   await gone
   t.match(await bench.logged(() => true), { code: 'upstream_timeout' })
   t.equal(bench.claims(), 0)
-})
-
-t.test('a port in use says so, names it, and says who to look for', async (t) => {
-  const taken = createServer().listen(0, '127.0.0.1')
-  await once(taken, 'listening')
-  t.teardown(() => taken.close())
-  const address = taken.address()
-  const port = typeof address === 'object' && address ? address.port : 0
-  const layout = { services: 1, workers: 1 }
-  const relay = createRelay({
-    listen: { host: '127.0.0.1', port },
-    threads: 0,
-    relay: RELAY_CONFIG,
-    services: [service()],
-    table: openTable(createBuffer(layout), layout),
-    log: silentLogger(),
-  })
-  const error = await relay.listen().then(
-    () => undefined,
-    (thrown: unknown) => thrown,
-  )
-  t.ok(error instanceof SlotgateError)
-  t.match(error, { code: 'port_in_use', facts: { port, host: '127.0.0.1', what: 'listen' } })
-  t.match((error as SlotgateError).facts.who, /holds it; stop it|ss -ltnp/)
-  await relay.close(0)
 })

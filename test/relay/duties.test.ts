@@ -10,9 +10,13 @@ import {
   type Bench,
   collect,
   dial,
+  GET,
+  H,
   hasAnswer,
   OK,
+  refusedAddress,
   type Scope,
+  SMUGGLED,
   service,
   startRawApp,
   startRelay,
@@ -74,10 +78,6 @@ t.test('each of the 75 duties is held by something', async (t) => {
     else t.ok(held.has(duty), `duty ${duty}`)
   }
 })
-
-const H = 'Host: a.test\r\n'
-const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n'
-const GET = `GET / HTTP/1.1\r\n${H}\r\n`
 
 const get = (line: string, lines = H) => `${line}\r\n${lines}\r\n`
 const post = (lines: string, body = '') => `POST / HTTP/1.1\r\n${H}${lines}\r\n${body}`
@@ -712,13 +712,11 @@ t.test('duty 74: a client that resets in the middle of its upload ends the reque
 t.test(
   'duty 75: refused is 502, silent is 504, nothing live is 503, and none says where the app is',
   async (t) => {
-    const refusing = await startRawApp(t, () => {})
-    refusing.server.close()
     const silent = await startRawApp(t, (socket) => {
       collect(socket)
     })
     for (const [address, status] of [
-      [refusing.address, 502],
+      [await refusedAddress(t), 502],
       [silent.address, 504],
       [undefined, 503],
     ] as const) {

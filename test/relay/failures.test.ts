@@ -2,23 +2,17 @@
 import t from 'tap'
 import {
   dial,
+  GET,
   hasAnswer,
   headOf,
   OK,
+  refusedAddress,
   type Scope,
   startApp,
   startRawApp,
   startRelay,
   statusOf,
 } from './support.ts'
-
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
-
-async function refusedAddress(t: Scope) {
-  const app = await startRawApp(t, () => {})
-  app.server.close()
-  return app.address
-}
 
 t.test('an app that does not listen is a 502, on a connection that stays', async (t) => {
   const bench = await startRelay(t)

@@ -5,23 +5,23 @@ import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { WebSocket, WebSocketServer } from 'ws'
+import { WebSocket } from 'ws'
 import { Frames, GOING_AWAY } from '../../src/relay/upgrade/frames.ts'
 import { eventually } from '../support/turns.ts'
 import {
   collect,
   dial,
+  GET,
   hasAnswer,
+  NEVER,
   type Scope,
   startApp,
   startRawApp,
   startRelay,
   statusOf,
 } from './support.ts'
-import { begin, open, SWITCHED, UPGRADE } from './tunnels.ts'
+import { begin, open, SWITCHED, startEcho, UPGRADE } from './tunnels.ts'
 
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
-const NEVER = new AbortController().signal
 const FAREWELL = GOING_AWAY.toString('latin1')
 
 /** How long a frame that is under way may still take, in milliseconds. */
@@ -31,20 +31,6 @@ const ALL_TOLD_MS = 2_000
 const BUSY_MS = 5_000
 
 const SOCKETS = 500
-
-/** An app on `ws` that echoes. */
-async function startEcho(t: Scope) {
-  const app = await startApp(t, (request, response) => {
-    if (request.url !== '/slow') response.end('done')
-  })
-  const codes: number[] = []
-  const server = new WebSocketServer({ server: app.server })
-  server.on('connection', (socket) => {
-    socket.on('message', (data, binary) => socket.send(data, { binary }))
-    socket.on('close', (code) => codes.push(code))
-  })
-  return { ...app, codes }
-}
 
 for (const threads of [0, 2]) {
   const where = threads === 0 ? 'the main thread' : `${threads} threads`

@@ -7,24 +7,25 @@ import { Clock } from '../../src/relay/clock.ts'
 import { LARGE_BYTES } from '../support/back-pressure.ts'
 import { hang, watchThreads } from '../support/threads.ts'
 import { eventually } from '../support/turns.ts'
+import { tcp4Line } from './proxy-headers.ts'
 import {
   type Bench,
   collect,
   dial,
+  GET,
   hasAnswer,
   type LogLine,
   OK,
   type RawApp,
   type Scope,
   startApp,
+  startObserved,
   startRawApp,
   startRelay,
   statusOf,
   type Wire,
 } from './support.ts'
 import { SWITCHED, UPGRADE } from './tunnels.ts'
-
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
 
 /** An app that answers each request, and switches for each upgrade. */
 const startOk = (t: Scope): Promise<RawApp> =>
@@ -134,13 +135,11 @@ t.test('relay.connections_per_address is the most that one address has; others d
   if (first) await leave(t, first, () => isServed(dialFrom(t, bench.port, '127.0.0.2', GET)))
 })
 
-const proxyLine = (source: string): string => `PROXY TCP4 ${source} 198.51.100.1 4000 80\r\n`
-
 t.test('behind a proxy that names its clients, connections count by whom they are for', async (t) => {
   const { bench } = await start(t, {
     relay: { connectionsPerAddress: 2, proxyProtocol: true, trustedProxies: ['127.0.0.1'] },
   })
-  const ask = (source: string) => dial(t, bench.port, `${proxyLine(source)}${GET}`)
+  const ask = (source: string) => dial(t, bench.port, tcp4Line(source) + GET)
   const wires = ['192.0.2.1', '192.0.2.2', '192.0.2.1', '192.0.2.2', '192.0.2.3'].map(ask)
   t.same(await Promise.all(wires.map(isServed)), [true, true, true, true, true], 'five from one peer')
   t.notOk(await isServed(ask('192.0.2.1')))
@@ -274,20 +273,12 @@ t.test('a client is not blamed for a rate that its app does not take', async (t)
 t.test(
   'without relay.upstream_reuse each request has a connection of its own, and the app is told',
   async (t) => {
-    const bench = await startRelay(t, { relay: { upstreamReuse: false } })
-    const heads: string[] = []
-    const app = await startRawApp(t, (socket) => {
-      socket.on('data', (chunk) => {
-        heads.push(String(chunk))
-        socket.write(OK)
-      })
-    })
-    await bench.promote(app.address)
+    const { bench, app, seen } = await startObserved(t, { relay: { upstreamReuse: false } })
     const wire = dial(t, bench.port, GET.repeat(3))
     await wire.until((text) => text.split('HTTP/1.1 200').length === 4 && text.endsWith('ok'))
     t.equal(app.sockets.length, 3)
-    t.equal(heads.length, 3)
-    for (const head of heads) t.match(head, /\r\nconnection: close\r\n/i)
+    t.equal(seen.length, 3)
+    for (const head of seen) t.match(head, /\r\nconnection: close\r\n/i)
     t.ok(await eventually(() => app.sockets.every(({ closed, readableEnded }) => closed || readableEnded)))
   },
 )
@@ -380,7 +371,7 @@ t.test('a silent connection that owes its PROXY header is closed', async (t) => 
   const { bench } = await start(t, {
     relay: { headTimeoutMs: 300, proxyProtocol: true, trustedProxies: ['127.0.0.1'] },
   })
-  for (const bytes of ['', 'PROXY TCP4 192.', proxyLine('192.0.2.1')]) {
+  for (const bytes of ['', 'PROXY TCP4 192.', tcp4Line('192.0.2.1')]) {
     const { text, tookMs } = await untilEnded(dial(t, bench.port, bytes))
     t.equal(text, '')
     t.ok(tookMs >= 295, `not early: ${tookMs} ms`)

@@ -8,22 +8,13 @@ import {
   readProxyHeader,
   type Source,
 } from '../../src/relay/proxy-protocol.ts'
+import { IPV6, SIGNATURE, TCP4_BLOCK, TCP6_BLOCK, TLVS, version2 } from './proxy-headers.ts'
 
 const read = (bytes: Buffer): ProxyHeader => readProxyHeader(bytes, 0, bytes.length)
 
-const SIGNATURE = '0d0a0d0a000d0a515549540a'
-/** A header of version 2, from the hex of its command and family and of what follows its length. */
-function version2(command: string, rest: string, length = rest.length / 2): Buffer {
-  return Buffer.from(`${SIGNATURE}${command}${length.toString(16).padStart(4, '0')}${rest}`, 'hex')
-}
 const line = (text: string): Buffer => Buffer.from(`${text}\r\n`, 'latin1')
 
-const TCP4_BLOCK = 'c0000201c6336402d9030050'
-const IPV6 = '20010db8000000000000000000000001'
 const MAPPED = '00000000000000000000ffffc0000201'
-const TCP6_BLOCK = `${IPV6}${IPV6}d9030050`
-/** A host name, a checksum and a TLV of Amazon's, as load balancers add them. */
-const TLVS = '02000661 2e74657374 030004 00000000 ea0005 0176706365'.replaceAll(' ', '')
 
 const IPV4_CLIENT = { address: '192.0.2.1', port: 55_555 }
 const IPV6_CLIENT = { address: '2001:db8::1', port: 55_555 }

@@ -2,36 +2,30 @@
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
 import { eventually } from '../support/turns.ts'
+import { TCP4_BLOCK, TCP6_BLOCK, TLVS, tcp4Line, version2 } from './proxy-headers.ts'
 import {
   collect,
   dial,
+  GET,
   hasAnswer,
   headOf,
   type LogLine,
   OK,
-  startRawApp,
-  startRelay,
+  type Options,
+  startObserved,
   statusOf,
 } from './support.ts'
 import { SWITCHED, UPGRADE } from './tunnels.ts'
 
 const ON = { proxyProtocol: true, trustedProxies: ['127.0.0.1', '203.0.113.0/24'] }
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
 const SPOOFED =
   'GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\r\n'
 
 /** A relay behind a load balancer, and the heads that its app got. */
-async function start(t: Test, relay: NonNullable<Parameters<typeof startRelay>[1]>['relay'] = ON) {
-  const bench = await startRelay(t, { relay })
-  const heads: string[] = []
-  const app = await startRawApp(t, (socket) => {
-    socket.on('data', (chunk) => {
-      heads.push(chunk.toString('latin1'))
-      socket.write(heads.at(-1)?.includes('upgrade: websocket') ? SWITCHED : OK)
-    })
-  })
-  await bench.promote(app.address)
-  return { bench, app, heads }
+async function start(t: Test, relay: Options['relay'] = ON) {
+  const answerTo = (head: string) => (head.includes('upgrade: websocket') ? SWITCHED : OK)
+  const { bench, app, seen } = await startObserved(t, { relay }, answerTo)
+  return { bench, app, heads: seen }
 }
 
 const valuesOf = (head: string | undefined, name: string): string[] =>
@@ -39,30 +33,21 @@ const valuesOf = (head: string | undefined, name: string): string[] =>
     .fields.filter(([one]) => one === name)
     .map(([, value]) => value)
 
-const SIGNATURE = '0d0a0d0a000d0a515549540a'
-const version2 = (command: string, rest: string): string =>
-  Buffer.from(
-    `${SIGNATURE}${command}${(rest.length / 2).toString(16).padStart(4, '0')}${rest}`,
-    'hex',
-  ).toString('latin1')
+const v2 = (command: string, rest: string): string => version2(command, rest).toString('latin1')
 
-const V1 = 'PROXY TCP4 192.0.2.1 198.51.100.2 55555 80\r\n'
-const ADDRESSES = 'c0000201c6336402d9030050'
-/** The name that a client asked for by TLS, a checksum, and what a cloud adds. */
-const TLVS = '020006612e746573740300040000 0000ea00050176706365'.replaceAll(' ', '')
-const V6_ADDRESS = '20010db8000000000000000000000001'
+const V1 = tcp4Line('192.0.2.1')
 
 /** Headers, and the client each names; null: none, the peer of the socket stands for it. */
 const HEADERS: Record<string, [header: string, source: string | null]> = {
   'version 1': [V1, '192.0.2.1'],
   'version 1 with IPv6': ['PROXY TCP6 2001:DB8::1 2001:db8::2 55555 80\r\n', '2001:db8::1'],
-  'version 2': [version2('2111', ADDRESSES), '192.0.2.1'],
-  'version 2 with IPv6': [version2('2121', `${V6_ADDRESS}${V6_ADDRESS}d9030050`), '2001:db8::1'],
-  'version 2 with TLVs': [version2('2111', ADDRESSES + TLVS), '192.0.2.1'],
+  'version 2': [v2('2111', TCP4_BLOCK), '192.0.2.1'],
+  'version 2 with IPv6': [v2('2121', TCP6_BLOCK), '2001:db8::1'],
+  'version 2 with TLVs': [v2('2111', TCP4_BLOCK + TLVS), '192.0.2.1'],
   'version 1 with UNKNOWN': ['PROXY UNKNOWN\r\n', null],
-  'version 2 with LOCAL': [version2('2000', ''), null],
-  'version 2 with LOCAL and addresses': [version2('2011', ADDRESSES), null],
-  'version 2 without a family': [version2('2100', ''), null],
+  'version 2 with LOCAL': [v2('2000', ''), null],
+  'version 2 with LOCAL and addresses': [v2('2011', TCP4_BLOCK), null],
+  'version 2 without a family': [v2('2100', ''), null],
 }
 
 for (const [what, [header, source]] of Object.entries(HEADERS)) {
@@ -122,8 +107,7 @@ t.test('octet by octet it is the same', async (t) => {
 t.test('a proxy behind the proxy is believed if it is trusted itself', async (t) => {
   const { bench, heads } = await start(t)
   const ask = async (source: string) => {
-    const header = `PROXY TCP4 ${source} 198.51.100.2 1 2\r\n`
-    await dial(t, bench.port, header + SPOOFED).until(hasAnswer)
+    await dial(t, bench.port, tcp4Line(source) + SPOOFED).until(hasAnswer)
     return valuesOf(heads.at(-1), 'x-forwarded-for')
   }
   t.same(await ask('203.0.113.9'), ['6.6.6.6, 203.0.113.9'])
@@ -168,10 +152,10 @@ const GARBAGE: Record<string, string> = {
   'a line that ends with LF alone': 'PROXY TCP4 192.0.2.1 198.51.100.2 1 2\n',
   'a line without end': `PROXY UNKNOWN ${'x'.repeat(200)}`,
   'an empty line before the header': `\r\n${V1}`,
-  'version 2 with a command that does not exist': version2('2211', ADDRESSES),
-  'version 2 of datagrams': version2('2112', ADDRESSES),
-  'version 2 too short for its addresses': version2('2111', ADDRESSES.slice(0, 8)),
-  'version 2 longer than any sender makes it': `${version2('2111', 'f'.repeat(20_000))}`,
+  'version 2 with a command that does not exist': v2('2211', TCP4_BLOCK),
+  'version 2 of datagrams': v2('2112', TCP4_BLOCK),
+  'version 2 too short for its addresses': v2('2111', TCP4_BLOCK.slice(0, 8)),
+  'version 2 longer than any sender makes it': `${v2('2111', 'f'.repeat(20_000))}`,
 }
 
 for (const [what, bytes] of Object.entries(GARBAGE)) {

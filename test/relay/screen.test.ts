@@ -2,21 +2,7 @@
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import t from 'tap'
-import {
-  type Bench,
-  dial,
-  hasAnswer,
-  OK,
-  type RawApp,
-  type Scope,
-  startApp,
-  startRawApp,
-  startRelay,
-  statusOf,
-} from './support.ts'
-
-const H = 'Host: a.test\r\n'
-const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n'
+import { dial, H, hasAnswer, SMUGGLED, startApp, startObserved, startRelay, statusOf } from './support.ts'
 
 /** Bytes, what the client may get, and how many requests may reach the app. */
 const REFUSED: [title: string, bytes: string, status: number][] = [
@@ -91,23 +77,10 @@ const REFUSED: [title: string, bytes: string, status: number][] = [
 
 const answersIn = (text: string): number => text.match(/HTTP\/1\.1 \d{3} /g)?.length ?? 0
 
-async function start(t: Scope, part = {}): Promise<{ bench: Bench; app: RawApp; seen: string[] }> {
-  const bench = await startRelay(t, part)
-  const seen: string[] = []
-  const app = await startRawApp(t, (socket) => {
-    socket.on('data', (chunk: Buffer) => {
-      seen.push(chunk.toString('latin1'))
-      socket.write(OK)
-    })
-  })
-  await bench.promote(app.address)
-  return { bench, app, seen }
-}
-
 t.test(
   'an ambiguous or foreign request is answered, its connection closed, and the app never asked',
   async (t) => {
-    const { bench, seen } = await start(t)
+    const { bench, seen } = await startObserved(t)
     for (const [title, bytes, status] of REFUSED) {
       const wire = dial(t, bench.port, bytes)
       const text = await wire.closed()
@@ -120,7 +93,7 @@ t.test(
 )
 
 t.test('a target in absolute form goes on as a path', async (t) => {
-  const { bench, seen } = await start(t)
+  const { bench, seen } = await startObserved(t)
   for (const target of ['http://a.test/x?y=1', 'HTTP://A.test', 'http://a.test?q']) {
     await dial(t, bench.port, `GET ${target} HTTP/1.1\r\n${H}\r\n`).until(hasAnswer)
   }
@@ -133,7 +106,7 @@ t.test('a target in absolute form goes on as a path', async (t) => {
 t.test(
   'OPTIONS for the front door itself is answered there; one with hops left goes on with one fewer',
   async (t) => {
-    const { bench, seen } = await start(t)
+    const { bench, seen } = await startObserved(t)
     t.equal(statusOf(await dial(t, bench.port, `OPTIONS * HTTP/1.1\r\n${H}\r\n`).until(hasAnswer)), 204)
     t.equal(
       statusOf(
@@ -164,7 +137,7 @@ t.test('a broken chunk ends the request at the app and answers 400 once', async 
 })
 
 t.test('garbage behind a good request does not cost that request its answer', async (t) => {
-  const { bench, seen } = await start(t)
+  const { bench, seen } = await startObserved(t)
   const wire = dial(t, bench.port, `GET /good HTTP/1.1\r\n${H}\r\n\x00garbage\r\n\r\n`)
   const text = await wire.closed()
   t.match(text, /^HTTP\/1\.1 200 OK\r\n/)
@@ -191,7 +164,7 @@ t.test('pipelined requests are answered in order, one claim at a time', async (t
 })
 
 t.test('a body above the limit is refused by its length, or when it gets there', async (t) => {
-  const { bench } = await start(t, { relay: { bodyLimitBytes: 10 } })
+  const { bench } = await startObserved(t, { relay: { bodyLimitBytes: 10 } })
   const byLength = dial(t, bench.port, `POST / HTTP/1.1\r\n${H}Content-Length: 11\r\n\r\nhello world`)
   t.equal(statusOf(await byLength.until(hasAnswer)), 413)
   const byChunks = dial(
@@ -205,7 +178,7 @@ t.test('a body above the limit is refused by its length, or when it gets there',
 })
 
 t.test('a head that does not arrive in time is a 408', async (t) => {
-  const { bench } = await start(t, { relay: { headTimeoutMs: 300 } })
+  const { bench } = await startObserved(t, { relay: { headTimeoutMs: 300 } })
   const wire = dial(t, bench.port, 'GET / HTTP/1.1\r\nHos')
   t.equal(statusOf(await wire.closed()), 408)
 })

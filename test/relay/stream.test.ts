@@ -6,9 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { feed, LARGE_BYTES, sentBy, untilStill } from '../support/back-pressure.ts'
-import { dial, hasAnswer, OK, startApp, startRawApp, startRelay, statusOf } from './support.ts'
-
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
+import { dial, GET, hasAnswer, OK, startApp, startRawApp, startRelay, statusOf } from './support.ts'
 
 t.test('a request body and an answer stream at the same time, chunk by chunk', async (t) => {
   const bench = await startRelay(t)

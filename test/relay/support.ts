@@ -17,6 +17,17 @@ import type { Scope } from '../support/scope.ts'
 
 export type { Scope }
 
+/** The field that every request needs. */
+export const H = 'Host: a.test\r\n'
+export const GET = `GET / HTTP/1.1\r\n${H}\r\n`
+/** Whoever sees this as a request of its own was cheated about the one before. */
+export const SMUGGLED = `GET /smuggled HTTP/1.1\r\n${H}\r\n`
+/** An answer to any request, on a kept connection. */
+export const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+
+/** For what is to take as long as it takes. */
+export const NEVER = new AbortController().signal
+
 export const RELAY_CONFIG: RelayConfig = {
   trustedProxies: [],
   proxyProtocol: false,
@@ -192,6 +203,39 @@ export async function startRawApp(
   return { address: tcp(server), sockets, server }
 }
 
+/** The address of an app that does not listen any more. */
+export async function refusedAddress(t: Scope): Promise<Address> {
+  const { address, server } = await startRawApp(t, () => {})
+  server.close()
+  return address
+}
+
+export interface Observed {
+  bench: Bench
+  app: RawApp
+  /** What came over the app's connections, in Latin-1, piece by piece; a small request is one. */
+  seen: string[]
+}
+
+/** A relay in front of an app on a bare socket, which answers every piece that it gets. */
+export async function startObserved(
+  t: Scope,
+  options: Options = {},
+  answerTo: (piece: string) => string = () => OK,
+): Promise<Observed> {
+  const bench = await startRelay(t, options)
+  const seen: string[] = []
+  const app = await startRawApp(t, (socket) => {
+    socket.on('data', (chunk: Buffer) => {
+      const piece = chunk.toString('latin1')
+      seen.push(piece)
+      socket.write(Buffer.from(answerTo(piece), 'latin1'))
+    })
+  })
+  await bench.promote(app.address)
+  return { bench, app, seen }
+}
+
 /** Resolves when the bytes collected so far fit. */
 export interface Wire {
   socket: Socket
@@ -284,6 +328,3 @@ export function headOf(text: string): { line: string; fields: [string, string][]
     }),
   }
 }
-
-/** An answer to any request, on a kept connection. */
-export const OK = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'

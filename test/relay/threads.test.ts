@@ -9,10 +9,19 @@ import t, { type Test } from 'tap'
 import { otherSlot } from '../../src/contract.ts'
 import { SlotgateError } from '../../src/errors.ts'
 import { hang, watchThreads } from '../support/threads.ts'
-import { dial, hasAnswer, type LogLine, OK, startApp, startRawApp, startRelay, type Wire } from './support.ts'
+import {
+  dial,
+  GET,
+  hasAnswer,
+  type LogLine,
+  NEVER,
+  OK,
+  startApp,
+  startRawApp,
+  startRelay,
+  type Wire,
+} from './support.ts'
 
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
-const NEVER = new AbortController().signal
 /** So many connections that each thread has some of them, but for one case in a billion. */
 const MANY = 32
 
@@ -286,7 +295,7 @@ t.test('closing lets the requests of all threads finish, and leaves no thread be
   server.close()
 })
 
-t.test('a port that is taken is refused, whoever has it', async (t) => {
+t.test('a port that is taken is refused, whoever has it, and who to look for is said', async (t) => {
   const { bench } = await start(t)
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
@@ -297,7 +306,8 @@ t.test('a port that is taken is refused, whoever has it', async (t) => {
     for (const threads of [0, 1, 2]) {
       const error = await startRelay(t, { threads, port }).catch((thrown: unknown) => thrown)
       t.ok(error instanceof SlotgateError)
-      t.match(error, { code: 'port_in_use', facts: { port, host: '127.0.0.1' } })
+      t.match(error, { code: 'port_in_use', facts: { port, host: '127.0.0.1', what: 'listen' } })
+      t.match((error as SlotgateError).facts.who, /holds it; stop it|ss -ltnp/)
     }
   }
 })

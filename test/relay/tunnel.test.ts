@@ -3,17 +3,24 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
-import { WebSocket, WebSocketServer } from 'ws'
-import { dial, hasAnswer, headOf, OK, startApp, startRawApp, startRelay, statusOf } from './support.ts'
-import { begin, open, SWITCHED, UPGRADE } from './tunnels.ts'
+import { WebSocket } from 'ws'
+import {
+  dial,
+  GET,
+  hasAnswer,
+  headOf,
+  OK,
+  refusedAddress,
+  SMUGGLED,
+  startRawApp,
+  startRelay,
+  statusOf,
+} from './support.ts'
+import { begin, open, SWITCHED, startEcho, UPGRADE } from './tunnels.ts'
 
 t.test('a WebSocket works, and counts as a tunnel until it is closed', async (t) => {
   const bench = await startRelay(t)
-  const app = await startApp(t, (_, response) => response.end())
-  const echo = new WebSocketServer({ server: app.server })
-  echo.on('connection', (socket) =>
-    socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary })),
-  )
+  const app = await startEcho(t)
   await bench.promote(app.address)
   const client = new WebSocket(`ws://127.0.0.1:${bench.port}/echo`)
   await once(client, 'open')
@@ -74,10 +81,7 @@ for (const status of REFUSED) {
   t.test(
     `an app that answers an upgrade with ${status} is relayed, framed, and what came behind never`,
     async (t) => {
-      const { bench, client, app } = await begin(
-        t,
-        `${UPGRADE}GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n`,
-      )
+      const { bench, client, app } = await begin(t, `${UPGRADE}${SMUGGLED}`)
       app.socket.write(`HTTP/1.1 ${status}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n`)
       const text = await client.closed()
       t.equal(statusOf(text), Number(status.slice(0, 3)))
@@ -106,7 +110,7 @@ for (const [how, bytes] of Object.entries(WRONG)) {
 }
 
 t.test('a 101 that nobody asked for is a 502', async (t) => {
-  const { client, app } = await begin(t, 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
+  const { client, app } = await begin(t, GET)
   app.socket.write(SWITCHED)
   t.equal(statusOf(await client.until(hasAnswer)), 502)
 })
@@ -163,9 +167,7 @@ t.test('an upgrade that the app does not answer is a 504', async (t) => {
 
 t.test('an upgrade to an app that is not there is a 502', async (t) => {
   const bench = await startRelay(t)
-  const app = await startRawApp(t, () => {})
-  app.server.close()
-  await bench.promote(app.address)
+  await bench.promote(await refusedAddress(t))
   t.equal(statusOf(await dial(t, bench.port, UPGRADE).closed()), 502)
 })
 

@@ -1,11 +1,14 @@
 // Helpers of the tests about upgrades: an upgrade request as octets, the answer that switches, and both ends of a tunnel.
+import { WebSocketServer } from 'ws'
 import {
+  type App,
   type Bench,
   collect,
   dial,
   type Options,
   type RawApp,
   type Scope,
+  startApp,
   startRawApp,
   startRelay,
   type Wire,
@@ -44,4 +47,23 @@ export async function open(t: Scope, part: Options['relay'] = {}): Promise<Ends>
   ends.app.socket.write(SWITCHED)
   await ends.client.until((text) => text.endsWith('\r\n\r\n'))
   return ends
+}
+
+export interface Echo extends App {
+  /** With which code each WebSocket ended that has. */
+  codes: number[]
+}
+
+/** An app on `ws` that echoes; it answers plain requests, except for `/slow`. */
+export async function startEcho(t: Scope): Promise<Echo> {
+  const app = await startApp(t, (request, response) => {
+    if (request.url !== '/slow') response.end('done')
+  })
+  const codes: number[] = []
+  const server = new WebSocketServer({ server: app.server })
+  server.on('connection', (socket) => {
+    socket.on('message', (data, binary) => socket.send(data, { binary }))
+    socket.on('close', (code) => codes.push(code))
+  })
+  return { ...app, codes }
 }

@@ -11,10 +11,19 @@ import { feed, LARGE_BYTES, PIECE_BYTES, sentBy, untilStill } from '../support/b
 import { readAnswers } from '../support/http-bytes.ts'
 import { between, randomOf } from '../support/random.ts'
 import { eventually, followSockets } from '../support/turns.ts'
-import { collect, dial, hasAnswer, OK, startApp, startRawApp, startRelay, statusOf } from './support.ts'
+import {
+  collect,
+  dial,
+  GET,
+  hasAnswer,
+  OK,
+  SMUGGLED,
+  startApp,
+  startRawApp,
+  startRelay,
+  statusOf,
+} from './support.ts'
 import { begin, open, SWITCHED, UPGRADE } from './tunnels.ts'
-
-const GET = 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n'
 
 const hashOf = (octets: Buffer): string => createHash('sha256').update(octets).digest('hex')
 
@@ -379,7 +388,7 @@ t.test('a client that takes the end of a refusal late still gets it', async (t) 
 t.test(
   'a refusal reaches a client that has sent a lot behind its upgrade, none of which goes on',
   async (t) => {
-    const sent = `${UPGRADE}GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n`
+    const sent = UPGRADE + SMUGGLED
     const { bench, backend, client, app } = await begin(t, sent)
     feed(client.socket, Buffer.alloc(LARGE_BYTES, 'x'))
     await untilStuck(client.socket)
