@@ -3,10 +3,9 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { Frames, GOING_AWAY } from '../../src/relay/upgrade/frames.ts'
+import { GOING_AWAY } from '../../src/relay/upgrade/frames.ts'
 import { eventually } from '../support/turns.ts'
 import {
   collect,
@@ -315,51 +314,4 @@ t.test('closing says goodbye as well', async (t) => {
   await client.until((text) => text.endsWith('\r\n\r\n'))
   await bench.relay.close(50)
   t.ok((await client.closed()).endsWith(FAREWELL))
-})
-
-// Where frames end.
-
-/** Any frame: small and large lengths, in any encoding, masked or not. */
-const anyFrame = fc
-  .record({
-    length: fc.oneof(fc.nat(3), fc.integer({ min: 120, max: 130 }), fc.integer({ min: 65_530, max: 65_540 })),
-    wide: fc.boolean(),
-    masked: fc.boolean(),
-    first: fc.nat(255),
-  })
-  .map(({ length, wide, masked, first }) => {
-    const size = wide || length >= 65_536 ? 10 : length >= 126 ? 4 : 2
-    const head = Buffer.alloc(size + (masked ? 4 : 0), 0xff)
-    head[0] = first
-    head[1] = (masked ? 0x80 : 0) | (size === 10 ? 127 : size === 4 ? 126 : length)
-    if (size === 10) head.writeBigUInt64BE(BigInt(length), 2)
-    if (size === 4) head.writeUInt16BE(length, 2)
-    return Buffer.concat([head, Buffer.alloc(length, 0x81)])
-  })
-
-t.test('the end of each frame is found, however the octets arrive', async () => {
-  const pieces = fc.infiniteStream(fc.nat(40))
-  fc.assert(
-    fc.property(fc.array(anyFrame, { minLength: 1, maxLength: 6 }), pieces, (all, steps) => {
-      const octets = Buffer.concat(all)
-      const ends = new Set<number>([0])
-      for (const { length } of all) ends.add(Math.max(...ends) + length)
-      const passing = new Frames()
-      for (let at = 0; at < octets.length; ) {
-        if (passing.isBoundary !== ends.has(at)) return false
-        // Small pieces around heads, large ones in between.
-        const step = 1 + (steps.next().value ?? 0)
-        const to = at + (step > 30 ? step * 1_000 : step)
-        passing.read(octets.subarray(at, to))
-        at = Math.min(to, octets.length)
-      }
-      const stopping = new Frames()
-      for (let at = 0; at < octets.length; ) {
-        at = stopping.readFrame(octets, at)
-        if (!ends.has(at) || !stopping.isBoundary) return false
-      }
-      return passing.isBoundary
-    }),
-    { numRuns: 300 },
-  )
 })

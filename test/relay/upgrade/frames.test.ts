@@ -1,4 +1,5 @@
 // Finding where WebSocket frames end: every length, masked or not, however the octets are cut up.
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { Frames, GOING_AWAY } from '../../../src/relay/upgrade/frames.ts'
@@ -18,16 +19,39 @@ function frame(payload: number, masked: boolean, form: 7 | 16 | 64, opcode = 0x8
   ])
 }
 
-/** Where frames end, read in pieces of this size. */
-function endsIn(octets: Buffer, size: number): number[] {
+/** The octets in pieces of these sizes, over and over. */
+function* piecesOf(octets: Buffer, sizes: readonly number[]): Generator<Buffer> {
+  for (let at = 0, nth = 0; at < octets.length; nth++) {
+    const piece = octets.subarray(at, at + (sizes[nth % sizes.length] ?? 1))
+    yield piece
+    at += piece.length
+  }
+}
+
+/** Where frames end, read frame by frame in pieces of these sizes. */
+function endsIn(octets: Buffer, sizes: readonly number[]): number[] {
   const frames = new Frames()
   const ends: number[] = []
-  for (let start = 0; start < octets.length; start += size) {
-    const piece = octets.subarray(start, start + size)
+  let start = 0
+  for (const piece of piecesOf(octets, sizes)) {
     for (let at = 0; at < piece.length; ) {
       at = frames.readFrame(piece, at)
       if (frames.isBoundary) ends.push(start + at)
     }
+    start += piece.length
+  }
+  return ends
+}
+
+/** Where pieces end, those with which a frame ends, too, set apart; each piece is read as a whole. */
+function piecewise(octets: Buffer, sizes: readonly number[]): { whole: number[]; within: number[] } {
+  const frames = new Frames()
+  const ends = { whole: [] as number[], within: [] as number[] }
+  let at = 0
+  for (const piece of piecesOf(octets, sizes)) {
+    frames.read(piece)
+    at += piece.length
+    ends[frames.isBoundary ? 'whole' : 'within'].push(at)
   }
   return ends
 }
@@ -54,7 +78,11 @@ t.test('a frame of each form of length ends with its payload, masked or not', as
       const two = Buffer.concat([one, frame(3, !masked, 7)])
       const expected = [one.length, two.length]
       for (const size of [1, 2, 3, 7, 1_000, two.length])
-        t.same(endsIn(two, size), expected, `${payload} octets, ${form} bits, masked: ${masked}, by ${size}`)
+        t.same(
+          endsIn(two, [size]),
+          expected,
+          `${payload} octets, ${form} bits, masked: ${masked}, by ${size}`,
+        )
     }
   }
 })
@@ -93,30 +121,37 @@ t.test('a length beyond 32 bits is counted', async (t) => {
 })
 
 t.test('the close frame of ours is a frame, and says 1001', async (t) => {
-  t.same(endsIn(GOING_AWAY, 1), [4])
+  t.same(endsIn(GOING_AWAY, [1]), [4])
   t.equal(GOING_AWAY.readUInt16BE(2), 1001)
 })
 
 t.test('any row of frames, cut anywhere, has the same ends', async (t) => {
-  const drawn = fc.record({
-    payload: fc.nat(300),
-    masked: fc.boolean(),
-    wide: fc.nat(2),
-    opcode: fc.nat(255),
-  })
-  const property = fc.property(
-    fc.array(drawn, { maxLength: 8 }),
-    fc.integer({ min: 1, max: 50 }),
-    (all, size) => {
-      const frames = all.map(({ payload, masked, wide, opcode }) =>
-        frame(payload, masked, payload > 125 || wide > 0 ? (wide === 2 ? 64 : 16) : 7, opcode),
-      )
-      let end = 0
-      const expected = frames.map((one) => (end += one.length))
-      t.same(endsIn(Buffer.concat(frames), size), expected)
-    },
+  // Around the lengths at which another form is needed, too.
+  const payload = fc.oneof(
+    fc.nat(300),
+    fc.integer({ min: 120, max: 130 }),
+    fc.integer({ min: 65_530, max: 65_540 }),
   )
-  const { seed, failed, counterexample } = fc.check(property, { numRuns: 200 })
+  const drawn = fc.record({ payload, masked: fc.boolean(), wide: fc.nat(2), opcode: fc.nat(255) })
+  // Small ones around heads, large ones in between.
+  const size = fc.oneof(fc.integer({ min: 1, max: 50 }), fc.integer({ min: 30_000, max: 40_000 }))
+  const sizes = fc.array(size, { minLength: 1, maxLength: 40 })
+  const property = fc.property(fc.array(drawn, { maxLength: 8 }), sizes, (all, sizes) => {
+    const frames = all.map(({ payload, masked, wide, opcode }) => {
+      const least = payload > 65_535 ? 2 : payload > 125 ? 1 : 0
+      return frame(payload, masked, ([7, 16, 64] as const)[Math.max(wide, least)] ?? 64, opcode)
+    })
+    let end = 0
+    const expected = frames.map((one) => (end += one.length))
+    const octets = Buffer.concat(frames)
+    const { whole, within } = piecewise(octets, sizes)
+    return (
+      isDeepStrictEqual(endsIn(octets, sizes), expected) &&
+      whole.every((at) => expected.includes(at)) &&
+      !within.some((at) => expected.includes(at))
+    )
+  })
+  const { seed, failed, counterexample } = fc.check(property, { numRuns: 300 })
   t.comment(`seed ${seed}`)
   t.notOk(failed, JSON.stringify(counterexample))
 })
