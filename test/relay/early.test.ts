@@ -87,26 +87,3 @@ t.test(
     t.equal(app.sockets.length, 2)
   },
 )
-
-t.test('a tunnel that ends with a reset is no fault of slotgate', async (t) => {
-  const bench = await startRelay(t)
-  const app = await startRawApp(t, (socket) => {
-    socket.once('data', () =>
-      socket.write(
-        'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n',
-      ),
-    )
-  })
-  await bench.promote(app.address)
-  const wire = dial(
-    t,
-    bench.port,
-    'GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n',
-  )
-  await wire.until((text) => text.includes('\r\n\r\n'))
-  wire.socket.resetAndDestroy()
-  const line = await bench.logged(() => true)
-  t.match(line, { status: 101, level: 'info' })
-  t.equal(line.code, undefined)
-  t.equal(bench.claims(), 0)
-})

@@ -3,14 +3,17 @@ import t from 'tap'
 import {
   collect,
   dial,
+  GET,
+  H,
   hasAnswer,
-  OK,
   startApp,
+  startObserved,
   startRawApp,
   startRelay,
   statusOf,
   type Wire,
 } from './support.ts'
+import { begin, open } from './tunnels.ts'
 
 const CHUNKED_DELETE = [
   'DELETE /invoices/1 HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n',
@@ -49,18 +52,12 @@ for (const [framing, bytes] of Object.entries(BROKEN)) {
     t.test(
       `an app that ${end} its connection in a body with ${framing} breaks the client's off`,
       async (t) => {
-        const bench = await startRelay(t)
-        let appSocket: Wire['socket'] | undefined
-        const app = await startRawApp(t, (socket) => {
-          appSocket = socket
-          socket.once('data', () => socket.write(bytes))
-        })
-        await bench.promote(app.address)
-        const wire = dial(t, bench.port, 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
-        await wire.until((text) => text.includes('half'))
-        if (end === 'closes') appSocket?.end()
-        else appSocket?.resetAndDestroy()
-        t.notMatch(await wire.closed(), /\r\n0\r\n\r\n/, 'no clean end')
+        const { bench, client, app } = await begin(t, GET)
+        app.socket.write(bytes)
+        await client.until((text) => text.includes('half'))
+        if (end === 'closes') app.socket.end()
+        else app.socket.resetAndDestroy()
+        t.notMatch(await client.closed(), /\r\n0\r\n\r\n/, 'no clean end')
         const line = await bench.logged(() => true)
         t.match(line, { code: 'upstream_failed', status: 200, slot: 'blue' })
         t.equal(bench.claims(), 0)
@@ -72,31 +69,29 @@ for (const [framing, bytes] of Object.entries(BROKEN)) {
 t.test(
   'a broken answer to an HTTP/1.0 client, which ends with the connection, ends with a reset',
   async (t) => {
-    const bench = await startRelay(t)
-    let appSocket: Wire['socket'] | undefined
-    const app = await startRawApp(t, (socket) => {
-      appSocket = socket
-      socket.once('data', () =>
-        socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'),
-      )
-    })
-    await bench.promote(app.address)
-    const wire = dial(t, bench.port, 'GET / HTTP/1.0\r\nHost: a.test\r\n\r\n')
-    await wire.until((text) => text.includes('half'))
-    appSocket?.resetAndDestroy()
-    await wire.closed()
-    t.equal(wire.ended, 'reset')
+    const { client, app } = await begin(t, GET.replace('HTTP/1.1', 'HTTP/1.0'))
+    app.socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n')
+    await client.until((text) => text.includes('half'))
+    app.socket.resetAndDestroy()
+    await client.closed()
+    t.equal(client.ended, 'reset')
   },
 )
 
-/** What the app has said by the time the client goes away. */
-const PHASES: Record<string, string> = {
-  'before the app answers': '',
-  'in the middle of a body': 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf',
-  'in the middle of chunks': 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n',
+/** What the client has sent and what the app has said by the time the client goes away. */
+const PHASES: Record<string, { sent?: string; said?: string }> = {
+  'before the app answers': {},
+  'in the middle of an upload with a length': {
+    sent: `POST / HTTP/1.1\r\n${H}Content-Length: 100\r\n\r\nhalf`,
+  },
+  'in the middle of an upload in chunks': {
+    sent: `POST / HTTP/1.1\r\n${H}Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n`,
+  },
+  'in the middle of a body': { said: 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf' },
+  'in the middle of chunks': { said: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n' },
 }
 
-for (const [phase, said] of Object.entries(PHASES)) {
+for (const [phase, { sent, said }] of Object.entries(PHASES)) {
   for (const how of ['closes', 'resets'] as const) {
     t.test(`a client that ${how} ${phase} is gone for the app within 100 ms`, async (t) => {
       const bench = await startRelay(t)
@@ -113,91 +108,53 @@ for (const [phase, said] of Object.entries(PHASES)) {
       const tookMs: number[] = []
       for (let nth = 0; nth < 3; nth++) {
         asked = Promise.withResolvers<Wire>()
-        const wire = dial(t, bench.port, 'GET / HTTP/1.1\r\nHost: a.test\r\n\r\n')
+        const wire = dial(t, bench.port, sent ?? GET)
         const appSide = await asked.promise
+        if (sent) await appSide.until((text) => text.includes('half'))
         if (said) await wire.until((text) => text.includes('half'))
         const leftMs = performance.now()
         if (how === 'closes') wire.socket.destroy()
         else wire.socket.resetAndDestroy()
         await appSide.closed()
         tookMs.push(performance.now() - leftMs)
+        if (sent) t.match(appSide.text, /half(?:\r\n)?$/, 'the app never gets a whole request')
       }
       t.ok(Math.min(...tookMs) < 100, `${tookMs.join(', ')} ms`)
-      t.match(await bench.logged(() => true), { code: 'client_closed', status: 499 })
+      // RFC 9112 §8: whoever ends in the middle of a body may still read, and has sent no request.
+      const isHalf = sent !== undefined && how === 'closes'
+      const fate = isHalf ? { code: 'bad_request', status: 400 } : { code: 'client_closed', status: 499 }
+      t.match(await bench.logged(() => true), fate)
       await bench.relay.whenDrained(0, [1], 'requests', AbortSignal.timeout(5_000))
       t.equal(bench.claims(), 0)
     })
   }
 }
 
-t.test('a client that leaves in the middle of an upload never completes a request at the app', async (t) => {
-  const bench = await startRelay(t)
-  const asked = Promise.withResolvers<Wire>()
-  const app = await startRawApp(t, (socket) => {
-    asked.resolve(collect(socket))
-  })
-  await bench.promote(app.address)
-  const head = 'POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n'
-  const wire = dial(t, bench.port, `${head}4\r\nhalf\r\n`)
-  const appSide = await asked.promise
-  await appSide.until((text) => text.includes('half'))
-  wire.socket.destroy()
-  t.notMatch(await appSide.closed(), /\r\n0\r\n\r\n/)
-})
-
-const UPGRADE =
-  'GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n'
-
 t.test('a client that resets between its upgrade request and the 101 leaves the process alive', async (t) => {
-  const bench = await startRelay(t)
-  const asked = Promise.withResolvers<Wire>()
-  const app = await startRawApp(t, (socket) => {
-    const wire = collect(socket)
-    socket.once('data', () => asked.resolve(wire))
-  })
-  await bench.promote(app.address)
-  const wire = dial(t, bench.port, UPGRADE)
-  const appSide = await asked.promise
-  wire.socket.resetAndDestroy()
-  await appSide.closed()
+  const { bench, client, app } = await begin(t)
+  client.socket.resetAndDestroy()
+  await app.closed()
   t.match(await bench.logged(() => true), { code: 'client_closed', status: 499 })
   t.equal(bench.claims(), 0)
 })
 
 t.test('an app that resets between the upgrade request and the 101 is a 502', async (t) => {
-  const bench = await startRelay(t)
-  const app = await startRawApp(t, (socket) => {
-    socket.once('data', () => socket.resetAndDestroy())
-  })
-  await bench.promote(app.address)
-  const wire = dial(t, bench.port, UPGRADE)
-  t.equal(statusOf(await wire.closed()), 502)
+  const { client, app } = await begin(t)
+  app.socket.resetAndDestroy()
+  t.equal(statusOf(await client.closed()), 502)
 })
-
-const SWITCHED =
-  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n'
 
 for (const side of ['client', 'app'] as const) {
   t.test(
-    `a reset of an upgraded connection by the ${side} ends the other side and nothing else`,
+    `a reset of an upgraded connection by the ${side} ends the other side, and is no fault of slotgate`,
     async (t) => {
-      const bench = await startRelay(t)
-      const asked = Promise.withResolvers<Wire>()
-      const app = await startRawApp(t, (socket) => {
-        const wire = collect(socket)
-        socket.once('data', () => {
-          socket.write(SWITCHED)
-          asked.resolve(wire)
-        })
-      })
-      await bench.promote(app.address)
-      const wire = dial(t, bench.port, UPGRADE)
-      const appSide = await asked.promise
-      await wire.until((text) => text.includes('\r\n\r\n'))
-      const [one, other] = side === 'client' ? [wire, appSide] : [appSide, wire]
+      const { bench, client, app } = await open(t)
+      const [one, other] = side === 'client' ? [client, app] : [app, client]
       one.socket.resetAndDestroy()
       await other.closed()
-      await bench.logged(({ status }) => status === 101)
+      const line = await bench.logged(() => true)
+      t.match(line, { status: 101, level: 'info' })
+      t.equal(line.code, undefined)
       t.equal(bench.claims(), 0)
     },
   )
@@ -206,15 +163,7 @@ for (const side of ['client', 'app'] as const) {
 t.test(
   'the path reaches the app byte for byte, on new and on kept connections, with and without a body',
   async (t) => {
-    const bench = await startRelay(t)
-    const lines: string[] = []
-    const app = await startRawApp(t, (socket) => {
-      socket.on('data', (chunk: Buffer) => {
-        lines.push(chunk.toString('latin1').split('\r\n', 1)[0] ?? '')
-        socket.write(OK)
-      })
-    })
-    await bench.promote(app.address)
+    const { bench, app, seen } = await startObserved(t)
     const targets = ['//evil.test/a//b', '/a/../b%2e%2f//;x?q=%0d%0a&u=http://x//y', '/?', '/a?b?c', "/a'b|c"]
     const wire = dial(t, bench.port)
     for (const [nth, target] of targets.entries()) {
@@ -224,7 +173,7 @@ t.test(
       await wire.until((text) => text.split('HTTP/1.1 200 OK').length === nth + 2)
     }
     t.same(
-      lines,
+      seen.map((piece) => piece.split('\r\n', 1)[0]),
       targets.map((target) => `POST ${target} HTTP/1.1`),
     )
     t.equal(app.sockets.length, 1, 'the connection to the app was kept')

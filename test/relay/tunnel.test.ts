@@ -11,7 +11,6 @@ import {
   headOf,
   OK,
   refusedAddress,
-  SMUGGLED,
   startRawApp,
   startRelay,
   statusOf,
@@ -68,30 +67,6 @@ t.test('what a client sends before the 101 reaches the app after it, and not bef
   await client.until((text) => text.endsWith('first'))
   await app.until((text) => text.endsWith('early'))
 })
-
-const REFUSED = [
-  '200 OK',
-  '401 Unauthorized',
-  '404 Not Found',
-  '426 Upgrade Required',
-  '503 Service Unavailable',
-]
-
-for (const status of REFUSED) {
-  t.test(
-    `an app that answers an upgrade with ${status} is relayed, framed, and what came behind never`,
-    async (t) => {
-      const { bench, client, app } = await begin(t, `${UPGRADE}${SMUGGLED}`)
-      app.socket.write(`HTTP/1.1 ${status}\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n`)
-      const text = await client.closed()
-      t.equal(statusOf(text), Number(status.slice(0, 3)))
-      t.match(text, /\r\nConnection: close\r\n/)
-      t.match(text, /\r\n\r\n4\r\nbody\r\n0\r\n\r\n$/)
-      t.notMatch(app.text, /smuggled/)
-      t.equal(bench.claims(), 0)
-    },
-  )
-}
 
 const WRONG: Record<string, string> = {
   'to another protocol': SWITCHED.replace('Upgrade: websocket', 'Upgrade: h2c'),

@@ -319,12 +319,21 @@ const FRAMED: Record<string, { fields: string; octets: Buffer; body: Buffer }> =
   'a length of zero': { fields: 'Content-Length: 0\r\n', octets: Buffer.alloc(0), body: Buffer.alloc(0) },
 }
 
+const REFUSALS = [
+  '200 OK',
+  '401 Unauthorized',
+  '403 Forbidden',
+  '404 Not Found',
+  '426 Upgrade Required',
+  '503 Busy',
+]
+
 for (const [framing, { fields, octets, body }] of Object.entries(FRAMED)) {
-  for (const status of ['200 OK', '401 Unauthorized', '403 Forbidden', '426 Upgrade Required', '503 Busy']) {
+  for (const status of REFUSALS) {
     t.test(
-      `a refusal with ${status} that ends with ${framing} reaches the client octet by octet`,
+      `a refusal with ${status} that ends with ${framing} reaches the client octet by octet, and what came behind nobody`,
       async (t) => {
-        const { bench, client, app } = await begin(t)
+        const { bench, client, app } = await begin(t, UPGRADE + SMUGGLED)
         const own = 'X-Name: \xe9\xff\r\nSet-Cookie: a=1\r\nWWW-Authenticate: Basic\r\nSet-Cookie: b=2\r\n'
         app.socket.write(Buffer.from(`HTTP/1.1 ${status}\r\n${own}${fields}\r\n`, 'latin1'))
         app.socket.end(octets)
@@ -334,6 +343,9 @@ for (const [framing, { fields, octets, body }] of Object.entries(FRAMED)) {
         t.equal(answer?.status, Number(status.slice(0, 3)))
         t.ok(answer?.body === body.toString('latin1'))
         t.ok(text.includes(own))
+        t.match(text, /\r\nConnection: close\r\n/)
+        t.notMatch(app.text, /smuggled/)
+        t.equal(bench.claims(), 0)
         t.match(await bench.logged(() => true), { status: Number(status.slice(0, 3)), bytes: body.length })
         client.socket.end()
         await closesAtOnce(t, bench.relay)
