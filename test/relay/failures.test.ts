@@ -158,6 +158,7 @@ t.test('the second attempt is the last one', async (t) => {
 t.test('nothing else is sent twice', async (t) => {
   const heads = [
     'POST / HTTP/1.1\r\nHost: a.test\r\n\r\n',
+    'POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n',
     'PATCH / HTTP/1.1\r\nHost: a.test\r\n\r\n',
     'PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx',
     'GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\nx',

@@ -18,6 +18,7 @@ import {
   OK,
   type RawApp,
   type Scope,
+  SMUGGLED,
   startApp,
   startObserved,
   startRawApp,
@@ -194,12 +195,13 @@ t.test("slotgate's own answers are requests of a connection, too", async (t) => 
 })
 
 t.test('a target of exactly relay.target_limit goes through, one octet more is a 414', async (t) => {
-  const { bench } = await start(t, { relay: { targetLimitBytes: 100 } })
-  const ask = (octets: number) => dial(t, bench.port, GET.replace('/', `/${'a'.repeat(octets - 1)}`))
-  t.equal(statusOf(await ask(100).until(hasAnswer)), 200)
-  const refused = ask(101)
-  const text = await refused.closed()
+  const { bench, seen } = await startObserved(t, { relay: { targetLimitBytes: 100 } })
+  const ask = (octets: number) =>
+    dial(t, bench.port, GET.replace('/', `/${'a'.repeat(octets - 1)}`) + SMUGGLED)
+  const text = await ask(101).closed()
   t.equal(statusOf(text), 414)
+  t.same(seen, [], 'nor anything behind it')
+  t.equal(statusOf(await ask(100).until(hasAnswer)), 200)
   t.match(text, /\r\nConnection: close\r\n/)
 })
 

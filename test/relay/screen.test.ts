@@ -4,28 +4,10 @@ import type { IncomingMessage } from 'node:http'
 import t from 'tap'
 import { dial, H, hasAnswer, SMUGGLED, startApp, startObserved, startRelay, statusOf } from './support.ts'
 
-/** Bytes, what the client may get, and how many requests may reach the app. */
+/** Bytes that neither the vectors nor the duties hold to this very status. */
 const REFUSED: [title: string, bytes: string, status: number][] = [
-  ['no Host', 'GET / HTTP/1.1\r\n\r\n', 400],
   ['no Host in HTTP/1.0', 'GET / HTTP/1.0\r\n\r\n', 400],
-  ['two Hosts', `GET / HTTP/1.1\r\n${H}Host: b.test\r\n\r\n`, 400],
-  ['the same Host twice', `GET / HTTP/1.1\r\n${H}${H}\r\n`, 400],
-  ...[
-    '',
-    'a/b',
-    'a.test, b.test',
-    'u@a.test',
-    'a b',
-    'a:x',
-    'a:1:2',
-    'a:70000',
-    '[::1',
-    '[::g]',
-    'a\\b',
-    'a..b',
-    '-a',
-    '\xffa',
-  ].map((host): [string, string, number] => [
+  ...['', 'u@a.test', 'a:x', 'a:70000', '[::g]', '-a', '\xffa'].map((host): [string, string, number] => [
     `Host "${host}"`,
     `GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`,
     400,
@@ -33,8 +15,6 @@ const REFUSED: [title: string, bytes: string, status: number][] = [
   ['HTTP/2.0 in text', `GET / HTTP/2.0\r\n${H}\r\n`, 505],
   ['ICE', `SOURCE /x ICE/1.0\r\n${H}\r\n`, 400],
   ['RTSP', `DESCRIBE /x RTSP/1.0\r\n${H}\r\n`, 400],
-  ['GET *', `GET * HTTP/1.1\r\n${H}\r\n`, 400],
-  ['authority-form', `GET a.test:80 HTTP/1.1\r\n${H}\r\n`, 400],
   [
     'CONNECT with a request behind it',
     `CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n\r\n${SMUGGLED}`,
@@ -59,7 +39,7 @@ const REFUSED: [title: string, bytes: string, status: number][] = [
       400,
     ],
   ),
-  ...['+5', '05', '0x5', '5,5', '5 5', '9007199254740993'].map((length): [string, string, number] => [
+  ...['+5', '05', '5,5', '5 5', '9007199254740993'].map((length): [string, string, number] => [
     `Content-Length ${length}`,
     `POST / HTTP/1.1\r\n${H}Content-Length: ${length}\r\n\r\nhello`,
     400,
@@ -136,33 +116,6 @@ t.test('a broken chunk ends the request at the app and answers 400 once', async 
   t.equal(answersIn(text), 1)
 })
 
-t.test('garbage behind a good request does not cost that request its answer', async (t) => {
-  const { bench, seen } = await startObserved(t)
-  const wire = dial(t, bench.port, `GET /good HTTP/1.1\r\n${H}\r\n\x00garbage\r\n\r\n`)
-  const text = await wire.closed()
-  t.match(text, /^HTTP\/1\.1 200 OK\r\n/)
-  t.match(text, /okHTTP\/1\.1 400 /)
-  t.equal(seen.length, 1)
-})
-
-t.test('pipelined requests are answered in order, one claim at a time', async (t) => {
-  const bench = await startRelay(t)
-  let most = 0
-  const app = await startApp(t, (request, response) => {
-    most = Math.max(most, bench.claims())
-    response.end(request.url)
-  })
-  await bench.promote(app.address)
-  const bytes = Array.from({ length: 30 }, (_, nth) => `GET /${nth}! HTTP/1.1\r\n${H}\r\n`).join('')
-  const wire = dial(t, bench.port, bytes)
-  const text = await wire.until((one) => one.endsWith('/29!'))
-  t.same(
-    text.match(/\/\d+!/g),
-    Array.from({ length: 30 }, (_, nth) => `/${nth}!`),
-  )
-  t.equal(most, 1)
-})
-
 t.test('a body above the limit is refused by its length, or when it gets there', async (t) => {
   const { bench } = await startObserved(t, { relay: { bodyLimitBytes: 10 } })
   const byLength = dial(t, bench.port, `POST / HTTP/1.1\r\n${H}Content-Length: 11\r\n\r\nhello world`)
@@ -175,12 +128,6 @@ t.test('a body above the limit is refused by its length, or when it gets there',
   t.equal(statusOf(await byChunks.until(hasAnswer)), 413)
   const within = dial(t, bench.port, `POST / HTTP/1.1\r\n${H}Content-Length: 10\r\n\r\nhello worl`)
   t.equal(statusOf(await within.until(hasAnswer)), 200)
-})
-
-t.test('a head that does not arrive in time is a 408', async (t) => {
-  const { bench } = await startObserved(t, { relay: { headTimeoutMs: 300 } })
-  const wire = dial(t, bench.port, 'GET / HTTP/1.1\r\nHos')
-  t.equal(statusOf(await wire.closed()), 408)
 })
 
 t.test('a body that does not go on is a 408', async (t) => {

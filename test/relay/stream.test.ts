@@ -1,7 +1,7 @@
 // Bodies as they come: both ways, with back-pressure, interim answers, event streams, half-closed clients.
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { request as ask, createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -136,22 +136,6 @@ t.test('100 is answered by the front door, and Expect goes no further', async (t
   t.equal(expect, undefined)
 })
 
-t.test('early hints of the app reach the client before its answer, but not in HTTP/1.0', async (t) => {
-  const bench = await startRelay(t)
-  const app = await startApp(t, (_, response) => {
-    response.writeEarlyHints({ link: ['</a.css>; rel=preload', '</b.js>; rel=preload'] })
-    response.end('done')
-  })
-  await bench.promote(app.address)
-  const hinted = await dial(t, bench.port, GET).until((text) => text.includes('done'))
-  t.match(
-    hinted,
-    /^HTTP\/1\.1 103 Early Hints\r\nLink: <\/a\.css>; rel=preload, <\/b\.js>; rel=preload\r\n\r\nHTTP\/1\.1 200/i,
-  )
-  const old = await dial(t, bench.port, 'GET / HTTP/1.0\r\nHost: a.test\r\n\r\n').closed()
-  t.match(old, /^HTTP\/1\.1 200/)
-})
-
 t.test(
   'an answer that comes before the body was read reaches the client, and the connection ends',
   async (t) => {
@@ -232,24 +216,4 @@ t.test('several addresses of a slot take turns', async (t) => {
   const said = new Set<string>()
   for (let nth = 0; nth < 4; nth++) said.add((await dial(t, bench.port, GET).until(hasAnswer)).slice(-3))
   t.same([...said].sort(), ['one', 'two'])
-})
-
-t.test('HEAD, 204 and 304 have no body and keep what lengths they may', async (t) => {
-  const bench = await startRelay(t)
-  const app = await startApp(t, (request, response) => {
-    if (request.url === '/204') response.writeHead(204).end()
-    else if (request.url === '/304') response.writeHead(304, { etag: '"x"' }).end()
-    else response.writeHead(200, { 'content-length': 99 }).end()
-  })
-  await bench.promote(app.address)
-  const call = async (method: string, path: string) => {
-    const sent = ask({ port: bench.port, method, path, agent: false }).end()
-    const [answer] = (await once(sent, 'response')) as [IncomingMessage]
-    answer.resume()
-    await once(answer, 'end')
-    return answer
-  }
-  t.match(await call('HEAD', '/'), { statusCode: 200, headers: { 'content-length': '99' } })
-  t.match(await call('GET', '/204'), { statusCode: 204, headers: { 'content-length': undefined } })
-  t.match(await call('GET', '/304'), { statusCode: 304, headers: { etag: '"x"' } })
 })
