@@ -22,24 +22,23 @@ t.test('what failed once, or is meant to differ, comes out as it should', async 
   for (const vector of VECTORS) await t.resolves(replay(judge, vector), vector.name)
 })
 
-t.test(
-  'requests that the relay takes are the same to node:http, as they come and as they go on',
-  async (t) => {
-    const before = judge.tallies.requests
-    t.equal(await runCases(judge, { kind: 'requests', cases: REQUESTS, seed }), undefined)
-    t.ok(judge.tallies.requests - before > TAKEN * REQUESTS)
-    t.ok(judge.tallies.upgrades > 0)
-  },
-)
+for (const [kind, tally, cases] of [
+  ['requests', 'requests', REQUESTS],
+  ['response', 'responses', RESPONSES],
+] as const) {
+  t.test(
+    `${tally} that the relay takes are the same to node:http, as they come and as they go on`,
+    async (t) => {
+      const before = judge.tallies[tally]
+      t.equal(await runCases(judge, { kind, cases, seed }), undefined)
+      t.ok(judge.tallies[tally] - before > TAKEN * cases)
+    },
+  )
+}
 
-t.test(
-  'answers that the relay takes are the same to node:http, as they come and as they go on',
-  async (t) => {
-    const before = judge.tallies.responses
-    t.equal(await runCases(judge, { kind: 'response', cases: RESPONSES, seed }), undefined)
-    t.ok(judge.tallies.responses - before > TAKEN * RESPONSES)
-  },
-)
+t.test('some of the requests were upgrades', async (t) => {
+  t.ok(judge.tallies.upgrades > 0)
+})
 
 t.test('octets without any order are refused or waited for, and nothing else happens', async (t) => {
   const octet = fc.oneof(

@@ -21,8 +21,14 @@ async function start(t: Scope) {
   const waiting: ((exchange: [IncomingMessage, ServerResponse]) => void)[] = []
   const app = await startApp(t, (request, response) => waiting.shift()?.([request, response]))
   await bench.promote(app.address)
-  const next = () => new Promise<[IncomingMessage, ServerResponse]>((resolve) => waiting.push(resolve))
-  return { bench, app, next }
+  /** Sends a request; resolves when the app has it, with the client's side and the app's. */
+  const ask = async () => {
+    const asked = new Promise<[IncomingMessage, ServerResponse]>((resolve) => waiting.push(resolve))
+    const wire = dial(t, bench.port, GET)
+    const [request, response] = await asked
+    return { wire, request, response }
+  }
+  return { bench, ask }
 }
 
 t.test('nothing live is 503 with Retry-After; a live release without an address too', async (t) => {
@@ -40,10 +46,8 @@ t.test('nothing live is 503 with Retry-After; a live release without an address 
 })
 
 t.test('a drain ends with the last byte of the last request, and not before', async (t) => {
-  const { bench, next } = await start(t)
-  const asked = next()
-  const wire = dial(t, bench.port, GET)
-  const [, response] = await asked
+  const { bench, ask } = await start(t)
+  const { wire, response } = await ask()
   bench.table.flip(0, 'green')
   let drained = false
   const drain = bench.relay.whenDrained(0, [1], 'requests', NEVER).then(() => {
@@ -58,10 +62,8 @@ t.test('a drain ends with the last byte of the last request, and not before', as
 })
 
 t.test('waiting for a drain ends when its signal aborts', async (t) => {
-  const { bench, next } = await start(t)
-  const asked = next()
-  dial(t, bench.port, GET)
-  await asked
+  const { bench, ask } = await start(t)
+  await ask()
   const stop = new AbortController()
   const drain = bench.relay.whenDrained(0, [1], 'requests', stop.signal)
   stop.abort()
@@ -72,10 +74,8 @@ t.test('waiting for a drain ends when its signal aborts', async (t) => {
 t.test(
   'an event stream moves to the tunnels, so that a drain of requests does not wait for it',
   async (t) => {
-    const { bench, next } = await start(t)
-    const asked = next()
-    const wire = dial(t, bench.port, GET)
-    const [, response] = await asked
+    const { bench, ask } = await start(t)
+    const { wire, response } = await ask()
     const drain = bench.relay.whenDrained(0, [1], 'requests', NEVER)
     response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     await drain
@@ -88,13 +88,9 @@ t.test(
 )
 
 t.test('a request that is cut before its answer gets a page, one in the middle is broken off', async (t) => {
-  const { bench, next } = await start(t)
-  const first = next()
-  const silent = dial(t, bench.port, GET)
-  const [request] = await first
-  const second = next()
-  const begun = dial(t, bench.port, GET)
-  const [, response] = await second
+  const { bench, ask } = await start(t)
+  const { wire: silent, request } = await ask()
+  const { wire: begun, response } = await ask()
   response.writeHead(200, { 'content-length': 10 }).write('hello')
   await begun.until((text) => text.includes('hello'))
   const gone = once(request.socket, 'close')
@@ -109,11 +105,9 @@ t.test('a request that is cut before its answer gets a page, one in the middle i
 })
 
 t.test('a new backend of a slot takes the next claim, an open exchange keeps its own', async (t) => {
-  const { bench, next } = await start(t)
+  const { bench, ask } = await start(t)
   const other = await startApp(t, (_, response) => response.end('other'))
-  const asked = next()
-  const wire = dial(t, bench.port, GET)
-  const [, response] = await asked
+  const { wire, response } = await ask()
   await bench.relay.setBackend(0, 'blue', { release: 'r2', addresses: [other.address] })
   t.match(await dial(t, bench.port, GET).until(hasAnswer), /other$/)
   response.end('first')
@@ -148,12 +142,10 @@ t.test(
 )
 
 t.test('closing lets open requests finish, tells their clients, and takes no new ones', async (t) => {
-  const { bench, next } = await start(t)
+  const { bench, ask } = await start(t)
   const idle = dial(t, bench.port)
   await once(idle.socket, 'connect')
-  const asked = next()
-  const wire = dial(t, bench.port, GET)
-  const [, response] = await asked
+  const { wire, response } = await ask()
   const closed = bench.relay.close(5_000)
   await idle.closed()
   const refused = dial(t, bench.port)
@@ -167,10 +159,8 @@ t.test('closing lets open requests finish, tells their clients, and takes no new
 })
 
 t.test('closing cuts what is not done in time', async (t) => {
-  const { bench, next } = await start(t)
-  const asked = next()
-  const wire = dial(t, bench.port, GET)
-  const [request] = await asked
+  const { bench, ask } = await start(t)
+  const { wire, request } = await ask()
   const gone = once(request.socket, 'close')
   await bench.relay.close(50)
   await wire.closed()

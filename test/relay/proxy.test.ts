@@ -1,6 +1,7 @@
 // A front door behind a load balancer that speaks the PROXY protocol: whom it believes, what it makes of it, and what it refuses.
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
+import { valuesIn } from '../support/http-bytes.ts'
 import { eventually } from '../support/turns.ts'
 import { TCP4_BLOCK, TCP6_BLOCK, TLVS, tcp4Line, version2 } from './proxy-headers.ts'
 import {
@@ -29,9 +30,7 @@ async function start(t: Test, relay: Options['relay'] = ON) {
 }
 
 const valuesOf = (head: string | undefined, name: string): string[] =>
-  headOf(head ?? '')
-    .fields.filter(([one]) => one === name)
-    .map(([, value]) => value)
+  valuesIn(headOf(head ?? '').fields, name)
 
 const v2 = (command: string, rest: string): string => version2(command, rest).toString('latin1')
 

@@ -2,7 +2,7 @@
 import t from 'tap'
 import { BodyReader, type Framing } from '../../../src/relay/http1/body.ts'
 import { Malformed } from '../../../src/relay/http1/head.ts'
-import { octets, thrownBy } from './support.ts'
+import { each, octets, thrownBy } from './support.ts'
 
 const CHUNKED: Framing = { kind: 'chunked' }
 
@@ -163,16 +163,8 @@ t.test('a line ends with CR LF, and with neither alone', async (t) => {
 
 t.test('an extension has a name, and a value that is a token or quoted', async (t) => {
   const isTaken = (extension: string) => !isRefused(`1${extension}\r\nx\r\n0\r\n\r\n`)
-  for (const extension of [
-    ';a',
-    ';a=b',
-    ';a="";b',
-    ';a="\t \\\x80\\"\xff"',
-    ';a;b;c=d',
-    ";!#$%&'*+-.^_`|~=1",
-  ])
-    t.ok(isTaken(extension), JSON.stringify(extension))
-  for (const extension of [
+  each(t, isTaken, true, [';a', ';a=b', ';a="";b', ';a="\t \\\x80\\"\xff"', ';a;b;c=d', ";!#$%&'*+-.^_`|~=1"])
+  each(t, isTaken, false, [
     ';',
     ';;a',
     ';a;',
@@ -196,7 +188,6 @@ t.test('an extension has a name, and a value that is a token or quoted', async (
     ';a=\0',
     ',a',
   ])
-    t.notOk(isTaken(extension), JSON.stringify(extension))
 })
 
 t.test('all extensions of a body together have a limit', async (t) => {
@@ -210,7 +201,7 @@ t.test('all extensions of a body together have a limit', async (t) => {
 
 t.test('a trailer has fields, and nothing else', async (t) => {
   const isTaken = (trailer: string) => !isRefused(`0\r\n${trailer}\r\n`)
-  for (const trailer of [
+  each(t, isTaken, true, [
     '',
     'X: y\r\n',
     'X:\r\n',
@@ -218,8 +209,7 @@ t.test('a trailer has fields, and nothing else', async (t) => {
     'X: \xff\t\r\nY: :\r\n',
     'Content-Length: 9\r\n',
   ])
-    t.ok(isTaken(trailer), JSON.stringify(trailer))
-  for (const trailer of [
+  each(t, isTaken, false, [
     'X\r\n',
     ': y\r\n',
     ' X: y\r\n',
@@ -231,7 +221,6 @@ t.test('a trailer has fields, and nothing else', async (t) => {
     '\tX: y\r\n',
     '"": y\r\n',
   ])
-    t.notOk(isTaken(trailer), JSON.stringify(trailer))
 })
 
 t.test('a trailer has a limit', async (t) => {

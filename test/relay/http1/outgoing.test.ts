@@ -15,7 +15,7 @@ import {
   timesPassed,
 } from '../../../src/relay/http1/outgoing.ts'
 import { RELAY_CONFIG } from '../support.ts'
-import { octets, requestOf, responseOf } from './support.ts'
+import { each, octets, requestOf, responseOf } from './support.ts'
 
 const FACTS: RequestFacts = {
   minor: 1,
@@ -66,7 +66,7 @@ t.test('fields that are written as usual go on in one piece, others with one spa
 })
 
 t.test('an empty value stays an empty value', async (t) => {
-  for (const line of ['A:\r\n', 'A: \r\n', 'A:\t \r\n']) t.equal(kept(line), 'A: \r\n', JSON.stringify(line))
+  each(t, kept, 'A: \r\n', ['A:\r\n', 'A: \r\n', 'A:\t \r\n'])
   t.equal(kept('A: \r\nB: 1\r\n'), 'A: \r\nB: 1\r\n')
 })
 
@@ -139,7 +139,7 @@ t.test('what an untrusted client says of others goes, however it is spelled', as
 })
 
 t.test('look-alikes of what means something here go, with and without the other', async (t) => {
-  for (const name of [
+  each(t, (name) => kept(`A: 1\r\n${name}: 1\r\nB: 2\r\n`), 'A: 1\r\nB: 2\r\n', [
     'Content_Length',
     'Transfer_Encoding',
     'transfer_ENCODING',
@@ -154,7 +154,6 @@ t.test('look-alikes of what means something here go, with and without the other'
     'HTTP2_Settings',
     'Slotgate_Role',
   ])
-    t.equal(kept(`A: 1\r\n${name}: 1\r\nB: 2\r\n`), 'A: 1\r\nB: 2\r\n', name)
 })
 
 t.test('other names with an underscore stay, unless the same name with dashes is there', async (t) => {

@@ -1,23 +1,16 @@
 // Reading accepted connections into memory of ours: what arrives is what was sent, and lies where it was asked for.
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
 import t from 'tap'
 import { readInto, readsDirectly } from '../../../src/relay/http1/read.ts'
+import { meet, patternOf } from './support.ts'
 
 t.test('this Node has what reading directly needs', async (t) => {
   t.ok(readsDirectly, 'kBuffer, kBufferGen and kBufferCb; without them every read is allocated')
 })
 
 t.test('what arrives lies in the buffers that were named, in order, and can be stopped', async (t) => {
-  const sent = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 7 + (at >> 8)) & 0xff))
-  const server = createServer().listen(0, '127.0.0.1')
-  t.teardown(() => server.close())
-  await once(server, 'listening')
-  const address = server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
-  const client = connect({ host: '127.0.0.1', port })
-  t.teardown(() => client.destroy())
-  const [socket] = (await once(server, 'connection')) as [Socket]
+  const sent = patternOf(300_000)
+  const { client, accepted: socket } = await meet(t)
   const buffers: Buffer[] = [Buffer.alloc(1_000), Buffer.alloc(5_000)]
   const strangers = new Set<Buffer>()
   const pieces: Buffer[] = []

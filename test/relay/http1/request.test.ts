@@ -11,7 +11,7 @@ import {
   screen,
 } from '../../../src/relay/http1/request.ts'
 import { RELAY_CONFIG } from '../support.ts'
-import { octets, requestOf, responseOf, thrownBy } from './support.ts'
+import { each, octets, requestOf, responseOf, thrownBy } from './support.ts'
 
 const screened = (lines = '', first?: string): Request => screen(requestOf(lines, first), RELAY_CONFIG)
 
@@ -74,7 +74,7 @@ t.test(
           : 'taken'
       t.equal(outcome('', `${method} / HTTP/1.1`), expected, method)
     }
-    for (const method of [
+    each(t, (method) => outcome('', `${method} / HTTP/1.1`), 'not_implemented', [
       ...foreign,
       'get',
       'Get',
@@ -85,7 +85,6 @@ t.test(
       "!#$%&'*+-.^_`|~",
       '__proto__',
     ])
-      t.equal(outcome('', `${method} / HTTP/1.1`), 'not_implemented', method)
   },
 )
 
@@ -93,9 +92,15 @@ t.test('there is one Host, and it is a host', async (t) => {
   t.equal(outcomeOfAll(''), 'bad_request')
   t.equal(outcomeOfAll('Host: a.test\r\nHost: a.test\r\n'), 'bad_request')
   t.equal(outcomeOfAll('', 'GET / HTTP/1.0'), 'bad_request')
-  for (const host of ['a.test', 'A.TEST.:65535', '[::1]', '[2001:db8::1]:1', '127.0.0.1:0', 'x_y'])
-    t.equal(outcomeOfAll(`Host: ${host}\r\n`), 'taken', host)
-  for (const host of [
+  each(t, (host) => outcomeOfAll(`Host: ${host}\r\n`), 'taken', [
+    'a.test',
+    'A.TEST.:65535',
+    '[::1]',
+    '[2001:db8::1]:1',
+    '127.0.0.1:0',
+    'x_y',
+  ])
+  each(t, (host) => outcomeOfAll(`Host: ${host}\r\n`), 'bad_request', [
     '',
     ' ',
     'a b',
@@ -111,7 +116,6 @@ t.test('there is one Host, and it is a host', async (t) => {
     'a..b',
     'a\xe9',
   ])
-    t.equal(outcomeOfAll(`Host: ${host}\r\n`), 'bad_request', host)
 })
 
 t.test('a refused host is refused again, and does not stand in for the next', async (t) => {
@@ -153,7 +157,7 @@ t.test('an absolute target goes on as its path, if it names the very host', asyn
     ['http://a.test//x', '//x'],
   ] as const)
     t.equal(screened('', `GET ${target} HTTP/1.1`).target, path, target)
-  for (const target of [
+  each(t, (target) => outcome('', `GET ${target} HTTP/1.1`), 'bad_request', [
     'http://b.test/',
     'http://a.test:80/',
     'http://u@a.test/',
@@ -168,7 +172,6 @@ t.test('an absolute target goes on as its path, if it names the very host', asyn
     '?',
     '1http://a.test/',
   ])
-    t.equal(outcome('', `GET ${target} HTTP/1.1`), 'bad_request', target)
 })
 
 t.test('a target that the host is asked for itself is for OPTIONS alone', async (t) => {
@@ -185,8 +188,14 @@ t.test('Max-Forwards counts for OPTIONS alone, and at nought the answer is ours'
   t.match(screened('Max-Forwards: 5\r\n', options), { maxForwards: 4, local: false })
   t.match(screened('Max-Forwards: 0\r\n', options), { local: true })
   t.match(screened('Max-Forwards: 007\r\n', options), { maxForwards: 6 })
-  for (const value of ['', '-1', '1.0', '1, 1', 'x', '1234567890'])
-    t.equal(outcome(`Max-Forwards: ${value}\r\n`, options), 'bad_request', value)
+  each(t, (value) => outcome(`Max-Forwards: ${value}\r\n`, options), 'bad_request', [
+    '',
+    '-1',
+    '1.0',
+    '1, 1',
+    'x',
+    '1234567890',
+  ])
   t.equal(outcome('Max-Forwards: 1\r\nMax-Forwards: 1\r\n', options), 'bad_request')
   t.match(screened('Max-Forwards: x\r\nMax-Forwards: 0\r\n'), { maxForwards: undefined, local: false })
 })
@@ -198,7 +207,7 @@ t.test('a length is a number that computers agree on', async (t) => {
     ['999999999999999', 999_999_999_999_999],
   ] as const)
     t.same(screened(`Content-Length: ${value}\r\n`).framing, { kind: 'length', bytes }, value)
-  for (const value of [
+  each(t, (value) => outcome(`Content-Length: ${value}\r\n`), 'malformed', [
     '',
     '+5',
     '-5',
@@ -214,7 +223,6 @@ t.test('a length is a number that computers agree on', async (t) => {
     '\xb2',
     'Infinity',
   ])
-    t.equal(outcome(`Content-Length: ${value}\r\n`), 'malformed', value)
 })
 
 t.test('blanks around a length are no part of it', async (t) => {
@@ -229,7 +237,7 @@ t.test('the one coding is chunked, in any case', async (t) => {
     'Transfer-Encoding: \tchunked  ',
   ])
     t.same(screened(`${line}\r\n`).framing, { kind: 'chunked' }, line)
-  for (const value of [
+  each(t, (value) => outcome(`Transfer-Encoding: ${value}\r\n`), 'malformed', [
     '',
     'gzip',
     'identity',
@@ -244,7 +252,6 @@ t.test('the one coding is chunked, in any case', async (t) => {
     'chunked\xa0',
     '\xa0chunked',
   ])
-    t.equal(outcome(`Transfer-Encoding: ${value}\r\n`), 'malformed', value)
 })
 
 t.test('chunked with a tab behind it is refused, since llhttp takes it for another coding', async (t) => {
@@ -256,14 +263,13 @@ t.test('chunked with a tab behind it is refused, since llhttp takes it for anoth
 
 t.test('two framings are none', async (t) => {
   const [length, coding] = ['Content-Length: 0\r\n', 'Transfer-Encoding: chunked\r\n']
-  for (const lines of [
+  each(t, outcome, 'malformed', [
     length + length,
     coding + coding,
     length + coding,
     coding + length,
     `${length}X: y\r\n${length}`,
   ])
-    t.equal(outcome(lines), 'malformed', JSON.stringify(lines))
 })
 
 t.test('HTTP/1.0 has no chunks', async (t) => {
@@ -295,7 +301,7 @@ t.test(
     t.equal(screened(`expect: 100-Continue , 100-continue\r\n${body}`).awaitsContinue, true)
     t.equal(screened('Expect: 100-continue\r\n').awaitsContinue, false)
     t.equal(screened(`Expect: whatever\r\n${body}`, 'POST / HTTP/1.0').awaitsContinue, false)
-    for (const value of [
+    each(t, (value) => outcome(`Expect: ${value}\r\n${body}`), 'expectation_failed', [
       '',
       'x',
       'x 100-continue',
@@ -304,13 +310,12 @@ t.test(
       '100-continue\xa0',
       '100-continue=1',
     ])
-      t.equal(outcome(`Expect: ${value}\r\n${body}`), 'expectation_failed', value)
     t.equal(outcome(`Expect: 100-continue\r\nExpect: x\r\n${body}`), 'expectation_failed')
   },
 )
 
 t.test('a connection goes on unless somebody says that it ends', async (t) => {
-  for (const lines of [
+  each(t, (lines) => isPersistent(requestOf(lines)), true, [
     '',
     'Connection: keep-alive\r\n',
     'Connection: Keep-Alive\r\n',
@@ -318,14 +323,12 @@ t.test('a connection goes on unless somebody says that it ends', async (t) => {
     'Connection: closed\r\n',
     'Connection: "close"\r\n',
   ])
-    t.equal(isPersistent(requestOf(lines)), true, JSON.stringify(lines))
-  for (const lines of [
+  each(t, (lines) => isPersistent(requestOf(lines)), false, [
     'Connection: close\r\n',
     'CONNECTION: CLOSE\r\n',
     'Connection: keep-alive, close\r\n',
     'Connection: keep-alive\r\nConnection: x,\tclose \r\n',
   ])
-    t.equal(isPersistent(requestOf(lines)), false, JSON.stringify(lines))
 })
 
 t.test('with HTTP/1.0 no connection goes on, whatever is said', async (t) => {
@@ -346,8 +349,14 @@ t.test(
     t.equal(asks(upgrade + connection, 'GET / HTTP/1.0'), false)
     t.equal(asks(`${upgrade + connection}Content-Length: 0\r\n`), false)
     t.equal(asks(`${upgrade + connection}Transfer-Encoding: chunked\r\n`), false)
-    for (const value of ['h2c', 'websocket, h2c', 'websocket,', 'websocket/13', 'websocket\xa0', ''])
-      t.equal(asks(`Upgrade: ${value}\r\n${connection}`), false, value)
+    each(t, (value) => asks(`Upgrade: ${value}\r\n${connection}`), false, [
+      'h2c',
+      'websocket, h2c',
+      'websocket,',
+      'websocket/13',
+      'websocket\xa0',
+      '',
+    ])
     t.equal(asks(`${upgrade + upgrade}${connection}`), false)
     t.equal(asks(`${upgrade}Connection: Upgraded\r\n`), false)
   },

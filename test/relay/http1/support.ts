@@ -1,6 +1,9 @@
-// Helpers of the tests of the relay's HTTP/1.1: heads read from text, and what is thrown. Pure.
+// Helpers of the tests of the relay's HTTP/1.1: heads read from text, what is thrown, whole tables of texts, and a connection.
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import type { Test } from 'tap'
 import { HeadReader } from '../../../src/relay/http1/head.ts'
-import { RELAY_CONFIG } from '../support.ts'
+import { RELAY_CONFIG, type Scope } from '../support.ts'
 
 export const octets = (text: string): Buffer => Buffer.from(text, 'latin1')
 
@@ -28,3 +31,29 @@ export function thrownBy(act: () => unknown): unknown {
   }
   return undefined
 }
+
+/** Holds the outcome for each of the texts to be this one, and names those for which it is not. */
+export function each<Outcome>(
+  t: Test,
+  outcomeOf: (text: string) => Outcome,
+  expected: Outcome,
+  texts: readonly string[],
+): void {
+  for (const text of texts) t.equal(outcomeOf(text), expected, JSON.stringify(text))
+}
+
+/** Both ends of a connection over loopback. */
+export async function meet(t: Scope): Promise<{ client: Socket; accepted: Socket }> {
+  const server = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const client = connect({ host: '127.0.0.1', port })
+  t.teardown(() => client.destroy())
+  const [accepted] = (await once(server, 'connection')) as [Socket]
+  return { client, accepted }
+}
+
+/** Octets in no order that a shift or a gap would keep. */
+export const patternOf = (size: number): Buffer =>
+  Buffer.from(Array.from({ length: size }, (_, at) => (at * 7 + (at >> 8)) & 0xff))

@@ -1,23 +1,16 @@
 // Writing a message: the octets are right, small ones leave at once, and large ones are not copied.
 import { once } from 'node:events'
-import { connect, createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import t from 'tap'
 import { writeMessage } from '../../../src/relay/http1/write.ts'
 import type { Scope } from '../support.ts'
-import { octets } from './support.ts'
+import { meet, octets, patternOf } from './support.ts'
 
-const PATTERN = Buffer.from(Array.from({ length: 256 * 1024 }, (_, at) => (at * 7 + (at >> 8)) & 0xff))
+const PATTERN = patternOf(256 * 1024)
 
 /** What arrives of what is written, until the writer ends. */
 async function sent(t: Scope, write: (socket: Socket) => void): Promise<Buffer> {
-  const server = createServer().listen(0, '127.0.0.1')
-  t.teardown(() => server.close())
-  await once(server, 'listening')
-  const address = server.address()
-  const port = typeof address === 'object' && address !== null ? address.port : 0
-  const client = connect({ host: '127.0.0.1', port })
-  t.teardown(() => client.destroy())
-  const [socket] = (await once(server, 'connection')) as [Socket]
+  const { client, accepted: socket } = await meet(t)
   const pieces: Buffer[] = []
   client.on('data', (piece) => pieces.push(octetsOf(piece)))
   write(socket)
