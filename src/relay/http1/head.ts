@@ -1,8 +1,8 @@
 // Reading the head of a request or a response, strictly: one pass over its octets, which finds and checks every part.
 // No octet goes on that was not looked at here. Runs in the thread of the connection.
 
-import { type KnownName, lookUp, MULTIPLIER, mix, NUMBERS, numberOf, OTHER } from './names.ts'
-import { COLON, CR, HTAB, LF, NINE, SP, TARGETS, TOKENS, UNDERSCORE, VALUES, ZERO } from './octets.ts'
+import { type KnownName, lookUp, NUMBERS, numberOf, OTHER } from './names.ts'
+import { COLON, CR, HTAB, LF, NINE, SP, TARGETS, TOKENS, UNDERSCORE, ZERO } from './octets.ts'
 
 /** Where one field begins and ends: four positions in `text`, as `PARTS` says. */
 const PARTS = 4
@@ -43,12 +43,25 @@ export interface HeadLimits {
 const HTTP = [0x48, 0x54, 0x54, 0x50, 0x2f]
 const DOT = 0x2e
 
+/** Where almost all octets are good, so many are looked at in one step. */
+const WORD_BYTES = 4
+const SPACES = 0x20202020
+
+/** Stands behind what has arrived. It is no octet of anything, so that nothing goes beyond it and nothing has to count. */
+const END = 0
+
 /**
  * Reads heads one after the other; what it holds is true until it reads the next, and is used up at once. All
  * positions are into `text`, the head as Latin-1, so that octets go through unchanged (RFC 9112 §2.2).
  */
 export class HeadReader {
   readonly #limits: HeadLimits
+  /** The head that is being read, from its first octet on, and the same memory four octets at a time. */
+  readonly #octets: Buffer
+  readonly #words: Int32Array
+  /** How many of the octets have arrived, and whether more have than a head may have. */
+  #last = 0
+  #isCut = false
   /** Positions of the fields: start and end of the name, start and end of the value. */
   readonly #at: Int32Array
   readonly #known: Uint8Array
@@ -72,6 +85,9 @@ export class HeadReader {
 
   constructor(limits: HeadLimits) {
     this.#limits = limits
+    const words = Math.floor(limits.headLimitBytes / WORD_BYTES) + 1
+    this.#octets = Buffer.allocUnsafeSlow(words * WORD_BYTES)
+    this.#words = new Int32Array(this.#octets.buffer)
     this.#at = new Int32Array((limits.fieldLimit + 1) * PARTS)
     this.#known = new Uint8Array(limits.fieldLimit + 1)
   }
@@ -145,27 +161,29 @@ export class HeadReader {
    * @see RFC 9112 §3 and §5
    */
   readRequest(buffer: Buffer, start: number, end: number): number {
-    let at = start
-    while (at < end && TOKENS[buffer[at] ?? 0] !== 0) at++
-    if (at === end) return this.#unfinished(start, end)
-    if (buffer[at] !== SP || at === start) throw new Malformed('it does not begin with a method')
+    const last = this.#load(buffer, start, end)
+    const octets = this.#octets
+    let at = 0
+    while (TOKENS[octets[at] ?? 0] !== 0) at++
+    if (at === last) return this.#unfinished()
+    if (octets[at] !== SP || at === 0) throw new Malformed('it does not begin with a method')
     const methodEnd = at++
     const targetStart = at
-    while (at < end && TARGETS[buffer[at] ?? 0] !== 0) at++
+    while (TARGETS[octets[at] ?? 0] !== 0) at++
     if (at - targetStart > this.#limits.targetLimitBytes) throw new TooLong('target')
-    if (at === end) return this.#unfinished(start, end)
-    if (buffer[at] !== SP || at === targetStart) throw new Malformed('its target is not one')
+    if (at === last) return this.#unfinished()
+    if (octets[at] !== SP || at === targetStart) throw new Malformed('its target is not one')
     const targetEnd = at++
-    const versionEnd = this.#readVersion(buffer, at, end)
-    if (versionEnd < 0) return this.#unfinished(start, end)
-    const lineEnd = readLineEnd(buffer, versionEnd, end)
-    if (lineEnd < 0) return this.#unfinished(start, end)
-    const headEnd = this.#readFields(buffer, start, lineEnd, end)
-    if (headEnd < 0) return this.#unfinished(start, end)
-    this.text = buffer.toString('latin1', start, headEnd)
-    this.method = this.text.slice(0, methodEnd - start)
-    this.target = this.text.slice(targetStart - start, targetEnd - start)
-    return headEnd
+    const versionEnd = this.#readVersion(at)
+    if (versionEnd < 0) return this.#unfinished()
+    const lineEnd = this.#readLineEnd(versionEnd)
+    if (lineEnd < 0) return this.#unfinished()
+    const headEnd = this.#readFields(lineEnd)
+    if (headEnd < 0) return this.#unfinished()
+    this.text = octets.toString('latin1', 0, headEnd)
+    this.method = this.text.slice(0, methodEnd)
+    this.target = this.text.slice(targetStart, targetEnd)
+    return start + headEnd
   }
 
   /**
@@ -174,30 +192,42 @@ export class HeadReader {
    * @see RFC 9112 §4
    */
   readResponse(buffer: Buffer, start: number, end: number): number {
-    let at = this.#readVersion(buffer, start, end)
-    if (at < 0) return this.#unfinished(start, end)
+    const last = this.#load(buffer, start, end)
+    const octets = this.#octets
+    let at = this.#readVersion(0)
+    if (at < 0) return this.#unfinished()
     const statusStart = at + 1
-    for (; at < end && at < statusStart + 3; at++) {
-      const octet = buffer[at] ?? 0
+    for (; at < last && at < statusStart + 3; at++) {
+      const octet = octets[at] ?? 0
       const fits = at < statusStart ? octet === SP : octet >= ZERO && octet <= NINE
       if (!fits) throw new Malformed('its status is not one')
     }
-    if (at === end) return this.#unfinished(start, end)
+    if (at === last) return this.#unfinished()
     const statusEnd = at
     // The space is mandatory, the phrase is not; some leave out both.
-    if (buffer[at] === SP) while (at < end && VALUES[buffer[at] ?? 0] !== 0) at++
+    if (octets[at] === SP) at = this.#valueEnd(at)
     const reasonEnd = at
-    const lineEnd = readLineEnd(buffer, at, end)
-    if (lineEnd < 0) return this.#unfinished(start, end)
-    const headEnd = this.#readFields(buffer, start, lineEnd, end)
-    if (headEnd < 0) return this.#unfinished(start, end)
-    this.text = buffer.toString('latin1', start, headEnd)
+    const lineEnd = this.#readLineEnd(at)
+    if (lineEnd < 0) return this.#unfinished()
+    const headEnd = this.#readFields(lineEnd)
+    if (headEnd < 0) return this.#unfinished()
+    this.text = octets.toString('latin1', 0, headEnd)
     this.status =
-      digitOf(buffer[statusEnd - 3]) * 100 +
-      digitOf(buffer[statusEnd - 2]) * 10 +
-      digitOf(buffer[statusEnd - 1])
-    this.reason = this.text.slice(statusEnd + 1 - start, reasonEnd - start)
-    return headEnd
+      digitOf(octets[statusEnd - 3]) * 100 +
+      digitOf(octets[statusEnd - 2]) * 10 +
+      digitOf(octets[statusEnd - 1])
+    this.reason = this.text.slice(statusEnd + 1, reasonEnd)
+    return start + headEnd
+  }
+
+  /** Copies what may be a head to where its words can be looked at. @returns how many octets it has so far */
+  #load(buffer: Buffer, start: number, end: number): number {
+    const { headLimitBytes } = this.#limits
+    this.#isCut = end - start > headLimitBytes
+    this.#last = this.#isCut ? headLimitBytes : end - start
+    buffer.copy(this.#octets, 0, start, start + this.#last)
+    this.#octets[this.#last] = END
+    return this.#last
   }
 
   /** Only what the head before has set: filling whole tables costs as much as reading a short head. */
@@ -210,22 +240,24 @@ export class HeadReader {
     this.#touched = 0
   }
 
-  #unfinished(start: number, end: number): number {
-    if (end - start > this.#limits.headLimitBytes) throw new TooLong('head')
+  /** It goes no further with what has arrived; a head beyond its limit never will. */
+  #unfinished(): number {
+    if (this.#isCut) throw new TooLong('head')
     return -1
   }
 
   /** @returns where the version ends, or -1 */
-  #readVersion(buffer: Buffer, start: number, end: number): number {
+  #readVersion(start: number): number {
+    const octets = this.#octets
     for (let at = 0; at < HTTP.length; at++) {
-      if (start + at === end) return -1
-      if (buffer[start + at] !== HTTP[at]) throw new Malformed('its version is not one of HTTP')
+      if (start + at === this.#last) return -1
+      if (octets[start + at] !== HTTP[at]) throw new Malformed('its version is not one of HTTP')
     }
     const at = start + HTTP.length
-    if (at + 3 > end) return -1
-    const major = digitOf(buffer[at])
-    const minor = digitOf(buffer[at + 2])
-    if (major < 0 || minor < 0 || buffer[at + 1] !== DOT)
+    if (at + 3 > this.#last) return -1
+    const major = digitOf(octets[at])
+    const minor = digitOf(octets[at + 2])
+    if (major < 0 || minor < 0 || octets[at + 1] !== DOT)
       throw new Malformed('its version is not one of HTTP')
     if (major !== 1 || minor > 1) throw new Malformed(`it speaks HTTP/${major}.${minor}`, true)
     this.minor = minor
@@ -233,79 +265,104 @@ export class HeadReader {
   }
 
   /** @returns where the head ends, or -1 */
-  #readFields(buffer: Buffer, start: number, from: number, end: number): number {
-    const { fieldLimit, headLimitBytes } = this.#limits
-    const positions = this.#at
-    // A head that is complete in one read is not looked at beyond its limit either.
-    const last = Math.min(end, start + headLimitBytes)
+  #readFields(from: number): number {
+    const { fieldLimit } = this.#limits
+    const octets = this.#octets
+    const last = this.#last
     let at = from
     let count = 0
     let seen = 0
-    this.fieldsStart = from - start
+    this.fieldsStart = from
     this.#forget()
-    for (;;) {
-      if (at >= last) break
-      if (buffer[at] === CR) {
-        const headEnd = readLineEnd(buffer, at, last)
-        if (headEnd < 0) break
+    while (at < last) {
+      if (octets[at] === CR) {
         this.count = count
         this.underscored = (seen & UNDERSCORE) !== 0
-        return headEnd
+        return this.#readLineEnd(at)
       }
       if (count === fieldLimit) throw new TooManyFields()
       const nameStart = at
-      let hash = 0
-      let octet = 0
-      for (; at < last; at++) {
-        octet = buffer[at] ?? 0
-        const token = TOKENS[octet] ?? 0
+      for (; ; at++) {
+        const token = TOKENS[octets[at] ?? 0] ?? 0
         if (token === 0) break
         seen |= token
-        hash = mix(hash, octet, MULTIPLIER)
       }
-      if (at === last) break
-      if (octet !== COLON || at === nameStart) throw new Malformed('a field has no valid name')
+      if (at === last) return -1
+      if (octets[at] !== COLON || at === nameStart) throw new Malformed('a field has no valid name')
       const nameEnd = at++
-      while (at < last && (buffer[at] === SP || buffer[at] === HTAB)) at++
+      while (isBlank(octets[at])) at++
       const valueStart = at
-      while (at < last && VALUES[buffer[at] ?? 0] !== 0) at++
+      at = this.#valueEnd(at)
       let valueEnd = at
-      while (valueEnd > valueStart && (buffer[valueEnd - 1] === SP || buffer[valueEnd - 1] === HTAB))
-        valueEnd--
-      const next = readLineEnd(buffer, at, last)
-      if (next < 0) break
-      const position = count * PARTS
-      positions[position] = nameStart - start
-      positions[position + 1] = nameEnd - start
-      positions[position + 2] = valueStart - start
-      positions[position + 3] = valueEnd - start
-      const known = lookUp(hash, buffer, nameStart, nameEnd)
-      this.#known[count] = known
-      this.#touched = count + 1
-      if (known !== OTHER) {
-        if (this.times(known) === 0) this.#first[known] = count
-        this.#times[known] = this.times(known) + 1
-      }
-      count++
-      at = next
+      while (valueEnd > valueStart && isBlank(octets[valueEnd - 1])) valueEnd--
+      at = this.#readLineEnd(at)
+      if (at < 0) return -1
+      this.#setField(count++, nameStart, nameEnd, valueStart, valueEnd)
     }
-    if (last < end) throw new TooLong('head')
     return -1
+  }
+
+  #setField(field: number, nameStart: number, nameEnd: number, valueStart: number, valueEnd: number): void {
+    const positions = this.#at
+    const position = field * PARTS
+    positions[position] = nameStart
+    positions[position + 1] = nameEnd
+    positions[position + 2] = valueStart
+    positions[position + 3] = valueEnd
+    const known = lookUp(this.#octets, nameStart, nameEnd)
+    this.#known[field] = known
+    this.#touched = field + 1
+    if (known === OTHER) return
+    const times = this.times(known)
+    if (times === 0) this.#first[known] = field
+    this.#times[known] = times + 1
+  }
+
+  /** @returns where the first octet is that does not belong to a field value or a reason phrase (RFC 9110 §5.5) */
+  #valueEnd(start: number): number {
+    const words = this.#words
+    for (let at = start; ; at++) {
+      let word = at >> 2
+      // Of the first word only the octets from `at` on: a tab below them would borrow from their spaces.
+      const from = -1 << ((at & 3) * 8)
+      let controls = controlsIn(((words[word] ?? 0) & from) | (SPACES & ~from))
+      while (controls === 0) controls = controlsIn(words[++word] ?? 0)
+      at = word * WORD_BYTES + (lowestBit(controls) >> 3)
+      if (this.#octets[at] !== HTAB) return at
+    }
+  }
+
+  /**
+   * A line ends with CR LF and with nothing else; what stops a value that is not an end of line stops the message.
+   *
+   * @returns where the next line begins, or -1 if the end has not arrived
+   * @see RFC 9112 §2.2
+   */
+  #readLineEnd(at: number): number {
+    if (at >= this.#last) return -1
+    if (this.#octets[at] !== CR) throw new Malformed('a line holds an octet that does not belong there')
+    if (at + 1 >= this.#last) return -1
+    if (this.#octets[at + 1] !== LF) throw new Malformed('a line ends with a bare CR')
+    return at + 2
   }
 }
 
-const digitOf = (octet = 0): number => (octet >= ZERO && octet <= NINE ? octet - ZERO : -1)
+const isBlank = (octet: number | undefined): boolean => octet === SP || octet === HTAB
 
 /**
- * A line ends with CR LF and with nothing else; what stops a value that is not an end of line stops the message.
+ * Finds controls (HTAB among them) and DEL in four octets: the highest bit of `x - n & ~x` is set in an octet that is
+ * below n. A borrow may set it in those above such an octet too: only the lowest is certain.
  *
- * @returns where the next line begins, or -1 if the end has not arrived
- * @see RFC 9112 §2.2
+ * @param word with the first octet in its lowest bits, as on every machine that Node runs on
+ * @returns 0, or bits of which the lowest is in the first of them
  */
-function readLineEnd(buffer: Buffer, at: number, end: number): number {
-  if (at >= end) return -1
-  if (buffer[at] !== CR) throw new Malformed('a line holds an octet that does not belong there')
-  if (at + 1 >= end) return -1
-  if (buffer[at + 1] !== LF) throw new Malformed('a line ends with a bare CR')
-  return at + 2
+function controlsIn(word: number): number {
+  const controls = (word - SPACES) & ~word
+  const other = word ^ 0x7f7f7f7f
+  const deletes = (other - 0x01010101) & ~other
+  return (controls | deletes) & 0x80808080
 }
+
+const lowestBit = (bits: number): number => 31 - Math.clz32(bits & -bits)
+
+const digitOf = (octet = 0): number => (octet >= ZERO && octet <= NINE ? octet - ZERO : -1)

@@ -68,15 +68,19 @@ export const hasRole = (known: number, wanted: number): boolean => ((roles[known
 const SLOTS = 1024
 const MULTIPLIERS = 10_000
 
-/** Folds one octet of a name into its hash; upper and lower case fall together. */
-export const mix = (hash: number, octet: number, multiplier: number): number =>
-  (Math.imul(hash, multiplier) + (octet | 0x20)) | 0
+/** Folds the length and three octets of a name, in either case, which tell all known names apart. */
+function hashOf(name: Uint8Array, start: number, end: number, multiplier: number): number {
+  const first = (name[start] ?? 0) | 0x20
+  const middle = (name[(start + end) >> 1] ?? 0) | 0x20
+  const last = (name[end - 1] ?? 0) | 0x20
+  const high = Math.imul(end - start, multiplier) + first
+  return (Math.imul(Math.imul(high, multiplier) + middle, multiplier) + last) & (SLOTS - 1)
+}
 
-const hashOf = (name: Uint8Array, multiplier: number): number =>
-  name.reduce((hash, octet) => mix(hash, octet, multiplier), 0) & (SLOTS - 1)
+const hashOfAll = (name: Uint8Array, multiplier: number): number => hashOf(name, 0, name.length, multiplier)
 
 function isPerfect(multiplier: number): boolean {
-  return new Set(octets.slice(1).map((name) => hashOf(name, multiplier))).size === NAMES.length
+  return new Set(octets.slice(1).map((name) => hashOfAll(name, multiplier))).size === NAMES.length
 }
 
 function findMultiplier(): number {
@@ -86,17 +90,18 @@ function findMultiplier(): number {
 }
 
 /** Keeps all known names in slots of their own. */
-export const MULTIPLIER: number = findMultiplier()
+const MULTIPLIER = findMultiplier()
+
+/** @returns the slot in which a name is looked for */
+export const slotOf = (name: Uint8Array, start: number, end: number): number =>
+  hashOf(name, start, end, MULTIPLIER)
 
 const slots = new Uint8Array(SLOTS)
-for (const [at, name] of octets.entries()) if (at > 0) slots[hashOf(name, MULTIPLIER)] = at
+for (const [at, name] of octets.entries()) if (at > 0) slots[hashOfAll(name, MULTIPLIER)] = at
 
-/**
- * @param hash of the name's octets, by `mix`
- * @returns the number of the known name at `start`, or OTHER. Octets are compared: a hash can be forged
- */
-export function lookUp(hash: number, buffer: Uint8Array, start: number, end: number): number {
-  const known = slots[hash & (SLOTS - 1)] ?? OTHER
+/** @returns the number of the known name at `start`, or OTHER. Octets are compared: a hash can be forged */
+export function lookUp(buffer: Uint8Array, start: number, end: number): number {
+  const known = slots[slotOf(buffer, start, end)] ?? OTHER
   const name = octets[known]
   if (known === OTHER || name === undefined || name.length !== end - start) return OTHER
   // No octet of a token other than the letter itself, in either case, gives a known letter, digit or dash.

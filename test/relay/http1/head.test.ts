@@ -85,6 +85,34 @@ t.test('a value and a reason phrase have no control octets but tabs', async (t) 
   }
 })
 
+t.test('a value ends where it ends, wherever it begins and whatever stands beside each octet', async (t) => {
+  const head = new HeadReader({ ...LIMITS, headLimitBytes: 2_000 })
+  const wrong: string[] = []
+  for (const before of ['', 'a', 'ab', 'abc'])
+    for (const beside of ['x', '\x80', '\xff', ' ', '\t', '\x7e'])
+      for (let octet = 0; octet < 256; octet++) {
+        const value = `v${beside}${before}${String.fromCharCode(octet)}${beside}${beside}w`
+        const text = octets(`GET / HTTP/1.1\r\n${H}X: ${value}\r\nY: z\r\n\r\n`)
+        const isValue = octet === 0x09 || (octet >= 0x20 && octet !== 0x7f)
+        const error = thrownBy(() => head.readRequest(text, 0, text.length))
+        const isRead = error === undefined && head.value(1) === value && head.value(2) === 'z'
+        if (isValue ? !isRead : !(error instanceof Malformed)) wrong.push(JSON.stringify(value))
+      }
+  t.same(wrong, [])
+})
+
+t.test('what the head before has left behind is no part of the next', async (t) => {
+  const head = new HeadReader({ ...LIMITS, fieldLimit: 10 })
+  const long = octets(`GET /${'x'.repeat(20)} HTTP/1.1\r\n${'Aaa: bbbbbbb\r\n'.repeat(9)}\r\n`)
+  const short = octets(`PUT /y HTTP/1.1\r\n${H}X-Y: \tz \r\n\r\n`)
+  for (let size = 0; size < short.length; size++) {
+    t.equal(head.readRequest(long, 0, long.length), long.length)
+    t.equal(head.readRequest(short, 0, size), -1, `${size} octets`)
+    t.equal(head.readRequest(short, 0, short.length), short.length)
+    t.same([head.method, head.target, head.count, head.value(1)], ['PUT', '/y', 2, 'z'])
+  }
+})
+
 t.test(
   'HTTP/1.0 and HTTP/1.1 are spoken; other versions are told apart from what is no version',
   async (t) => {
