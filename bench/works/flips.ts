@@ -15,7 +15,8 @@ import type { Task, Work } from './work.ts'
 
 const THREADS = 2
 const WARM_MS = 2000
-const SHAPE = { perSecond: 10_000, flips: 210, everyMs: 500 }
+/** Half of what the two cores can do: beyond, everybody waits for a core, and a switch with them. */
+const SHAPE = { perSecond: 5000, flips: 210, everyMs: 960 }
 const QUICK_SHAPE = { perSecond: 5000, flips: 20, everyMs: 250 }
 
 export const FLIPS: Work = { name: 'flips', run }
@@ -37,7 +38,7 @@ interface Shape {
 async function run({ ground, proxies, isQuick, figures }: Task) {
   if (!proxies.some(({ name }) => name === 'slotgate')) return null
   const shape = isQuick ? QUICK_SHAPE : SHAPE
-  const { flips, sent, failed, latenciesMs, notes } = await measure(ground, shape)
+  const { flips, refusalsMs, sent, failed, latenciesMs, notes } = await measure(ground, shape)
   const timings = flips.map((flip) => timingOf(flip, notes))
   const spread = (values: readonly number[]) =>
     [0.5, 0.99, 1].map((rank) => `${short(quantile(values, rank))} ms`)
@@ -51,13 +52,15 @@ async function run({ ground, proxies, isQuick, figures }: Task) {
     about: `${whole(flips.length)} promotions, one every ${shape.everyMs} ms, with ${THREADS} threads and ${whole(shape.perSecond)} small GETs a second: **${whole(failed)} of ${whole(sent)} requests
 failed**, or were answered by the slot that had left. The call counts from the moment it is sent, signed, on a connection that is open; the
 first request is the first that the app in the new slot reads. Between them the gate asks the new slot for its health; *its own reads* is that
-time as the app sees it, from the connection to the answer.`,
+time as the app sees it, from the connection to the answer. What any signed call costs here is shown by one that is refused at once: from
+sleeping processes that have to be woken, mostly.`,
     columns: ['', 'p50', 'p99', 'highest'],
     rows: [
       ['call to first request on the new slot', ...spread(timings.map(({ firstMs }) => firstMs))],
       ["of that, the gate's own reads", ...spread(timings.map(({ readMs }) => readMs))],
       ["call to first request, without the gate's own reads", ...spread(without)],
       ['call to its answer', ...spread(flips.map(({ calledMs, answeredMs }) => answeredMs - calledMs))],
+      ['a call that is refused at once, meanwhile', ...spread(refusalsMs)],
       ['latency of the requests meanwhile', ...spread(latenciesMs)],
     ],
   }
@@ -65,6 +68,7 @@ time as the app sees it, from the connection to the answer.`,
 
 interface Outcome {
   flips: Flip[]
+  refusalsMs: number[]
   sent: number
   failed: number
   latenciesMs: number[]
@@ -84,14 +88,21 @@ async function measure(ground: Ground, { perSecond, flips: count, everyMs }: Sha
   }
   try {
     const window = { pids: membersOf(slotgate.pid), warmMs: WARM_MS, measureMs: count * everyMs }
-    const [measured, flips] = await Promise.all([
+    const [measured, { flips, refusalsMs }] = await Promise.all([
       runOpen({ ...load, port: place.port }, window, expectation),
       flipOften(caller, expectation, { count, everyMs }),
     ])
     const { failed, misrouted, unanswered, sent, latenciesMs } = measured
     const all = failed + misrouted + unanswered
     if (all > 0) console.error(`${failed} failed, ${misrouted} misrouted, ${unanswered} not answered`)
-    return { flips, sent, failed: all, latenciesMs, notes: await notesOf(ground.backend.internalPort) }
+    return {
+      flips,
+      refusalsMs,
+      sent,
+      failed: all,
+      latenciesMs,
+      notes: await notesOf(ground.backend.internalPort),
+    }
   } finally {
     caller.close()
     await slotgate.end()
@@ -125,8 +136,9 @@ async function flipOften(
   caller: AdminCaller,
   expectation: Expectation,
   { count, everyMs }: { count: number; everyMs: number },
-): Promise<Flip[]> {
+): Promise<Pick<Outcome, 'flips' | 'refusalsMs'>> {
   const flips: Flip[] = []
+  const refusalsMs: number[] = []
   const startMs = clockMs() + WARM_MS
   for (let turn = 0; turn < count; turn++) {
     await pause(Math.max(0, startMs + turn * everyMs - clockMs()))
@@ -137,8 +149,12 @@ async function flipOften(
     const to = live.slot.charCodeAt(0)
     flips.push({ calledMs: sentMs, answeredMs, to })
     expectation.expect(to)
+    await pause(everyMs / 2)
+    const refused = await caller.call('/v1/services/nobody/promote')
+    if (refused.status !== 404) throw new Error(`a call for nobody was answered ${refused.status}`)
+    refusalsMs.push(refused.answeredMs - refused.sentMs)
   }
-  return flips
+  return { flips, refusalsMs }
 }
 
 /** What the app saw of a switch: when it had the first request, and how long the gate's reads took until then. */

@@ -1,5 +1,5 @@
 // One GET of an app's internal port, bounded in time and size: all that slotgate ever asks of an app.
-import { Agent, type Dispatcher, errors } from 'undici'
+import { Client, type Dispatcher, errors } from 'undici'
 import type { Address } from '../config/types.ts'
 import { ROLE_HEADER, type Role } from '../contract.ts'
 import { messageOf } from '../errors.ts'
@@ -52,13 +52,12 @@ export class AskError extends Error {
  */
 export async function ask(question: Question): Promise<Answer> {
   const { address, path, role, withinMs } = question
-  const agent = new Agent({
+  const client = new Client(originOf(address), {
     maxHeaderSize: HEAD_LIMIT_BYTES,
     connect: { timeout: withinMs, ...(address.kind === 'unix' && { socketPath: address.path }) },
   })
   try {
-    const response = await agent.request({
-      origin: originOf(address),
+    const response = await client.request({
       path,
       method: 'GET',
       headers: { accept: 'application/json', [ROLE_HEADER]: role },
@@ -69,7 +68,7 @@ export async function ask(question: Question): Promise<Answer> {
     throw toAskError(error, withinMs)
   } finally {
     // Not awaited: closing must not outlast the deadline when the app holds the connection open.
-    agent.destroy().catch(() => {})
+    client.destroy().catch(() => {})
   }
 }
 

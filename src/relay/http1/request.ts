@@ -6,6 +6,7 @@ import { hostnameOf, isHost } from '../host.ts'
 import type { Framing } from './body.ts'
 import { type HeadReader, Malformed, TooLong, TooManyFields } from './head.ts'
 import { numberOf } from './names.ts'
+import { NINE, ZERO } from './octets.ts'
 import { membersOf, timesPassed } from './outgoing.ts'
 
 /** A head that may be relayed. */
@@ -129,7 +130,22 @@ function readTarget(target: string, method: string, host: string): string {
   return rest.startsWith('/') ? rest : `/${rest}`
 }
 
-const LENGTH = /^(?:0|[1-9]\d{0,14})$/
+/** More digits than any body needs, and fewer than a number can hold exactly. */
+const LENGTH_DIGITS = 15
+
+/** @returns the number; -1: it is none, or written in another way than everybody reads alike */
+function lengthOf(text: string): number {
+  const { length } = text
+  if (length === 0 || length > LENGTH_DIGITS || (length > 1 && text.charCodeAt(0) === ZERO)) return -1
+  let bytes = 0
+  for (let at = 0; at < length; at++) {
+    const octet = text.charCodeAt(at)
+    if (octet < ZERO || octet > NINE) return -1
+    bytes = bytes * 10 + (octet - ZERO)
+  }
+  return bytes
+}
+
 const NO_BODY: Framing = { kind: 'none' }
 const CHUNKED: Framing = { kind: 'chunked' }
 
@@ -157,9 +173,9 @@ export function declaredFraming(head: HeadReader): Framing | undefined {
     if (!isChunked || hasTabBehind(head, field)) throw new Malformed('its transfer coding is not chunked')
     return CHUNKED
   }
-  const length = head.value(head.first(CONTENT_LENGTH))
-  if (!LENGTH.test(length)) throw new Malformed('its Content-Length is not a number')
-  return { kind: 'length', bytes: Number(length) }
+  const bytes = lengthOf(head.value(head.first(CONTENT_LENGTH)))
+  if (bytes < 0) throw new Malformed('its Content-Length is not a number')
+  return { kind: 'length', bytes }
 }
 
 function readExpect(head: HeadReader): boolean {

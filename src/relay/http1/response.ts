@@ -36,8 +36,11 @@ export function screenResponse(head: HeadReader, method: string): Response {
 }
 
 const CONTENT_TYPE = numberOf('content-type')
+const EVENT_STREAM = 'text/event-stream'
 
 export function isEventStream(head: HeadReader): boolean {
   const first = head.first(CONTENT_TYPE)
-  return first >= 0 && /^text\/event-stream\s*(;|$)/i.test(head.value(first))
+  if (first < 0 || head.valueEnd(first) - head.valueStart(first) < EVENT_STREAM.length) return false
+  const [type = ''] = head.value(first).split(';', 1)
+  return type.trimEnd().toLowerCase() === EVENT_STREAM
 }
