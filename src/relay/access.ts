@@ -1,4 +1,5 @@
-// The access log: one line for each exchange, failed ones included, with the same field names every time.
+// The access log: one line for each exchange, failed ones included, with the same field names every time. Runs in the
+// thread of the exchange.
 import type { LineSink, Logger } from '../log.ts'
 import type { Known } from './known.ts'
 import { pathOf } from './route.ts'

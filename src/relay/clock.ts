@@ -1,4 +1,5 @@
 // A coarse clock for the time limits of all connections of a thread: one timer for all, instead of one for each.
+// Runs in that thread.
 
 /** No limit is ever early, and none is missed by more than two of these and the time in which the thread was held up. */
 const TICK_MS = 250

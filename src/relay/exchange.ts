@@ -56,7 +56,6 @@ export class Exchange extends Journey implements Asker {
   #outgoing = ''
   #framing: Framing | null = null
   #closes = true
-  #askedMs = 0
   /** The body so far, and what it was at the beginning of the window. */
   #received = 0
   #windowBegan = 0
@@ -122,7 +121,6 @@ export class Exchange extends Journey implements Asker {
     const fields = this.fieldsFor(request, heads)
     this.#outgoing = requestHead(request.method, request.target, fields, config.upstreamReuse)
     if (request.awaitsContinue && !body.done && body.to === body.from) this.#client.write(CONTINUE)
-    this.#askedMs = performance.now()
     this.#ask(pool.borrow(), body, buffer)
   }
 
@@ -210,7 +208,8 @@ export class Exchange extends Journey implements Asker {
 
   /** The app has answered: its head goes on with what is at hand of the body, in one write. */
   answered(head: HeadReader, response: Response, content: Content): Taken {
-    this.upstreamMs = performance.now() - this.#askedMs
+    // Asking begins with the exchange, but for a request that is sent a second time.
+    this.upstreamMs = this.ageMs
     this.#outgoing = ''
     this.status = head.status
     if (isEventStream(head)) this.toTunnel()

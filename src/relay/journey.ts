@@ -1,6 +1,5 @@
 // What a request and an upgrade have in common on their way: who asks, which service and slot it counts in, and the one
 // end of it. Runs in the thread of the client's connection.
-
 import { SlotgateError } from '../errors.ts'
 import type { Claim, ClaimKind } from '../slots/table.ts'
 import { logExchange } from './access.ts'
@@ -17,6 +16,9 @@ import type { Pool } from './upstream.ts'
 const ACCEPT = numberOf('accept')
 const REQUEST_ID = numberOf('x-request-id')
 const FORWARDED_FOR = numberOf('x-forwarded-for')
+
+/** How long a client may go on sending what nobody reads, once its answer was written (RFC 9112 §9.6). */
+export const LINGER_MS = 1_000
 
 /** Harmless in a log and in a header. */
 const SAFE_ID = /^[\w.:+/=@-]{1,128}$/

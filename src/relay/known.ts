@@ -1,4 +1,4 @@
-// What is known of an exchange when it is over; its log line is made of it.
+// What is known of an exchange when it is over; its log line is made of it. Runs in the thread of the exchange.
 import type { SlotgateError } from '../errors.ts'
 import type { Claim } from '../slots/table.ts'
 

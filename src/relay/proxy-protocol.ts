@@ -1,6 +1,7 @@
 // Reads the PROXY protocol header that a load balancer puts before the first request of a connection. Pure, on whatever thread serves.
 import { isIPv4, isIPv6, SocketAddress } from 'node:net'
 import { plainAddress } from './forwarded.ts'
+import { CR, LF } from './http1/octets.ts'
 
 // Sections are those of HAProxy's doc/proxy-protocol.txt, which is the specification of both versions.
 
@@ -34,9 +35,6 @@ export type ProxyHeader =
 
 const MORE: ProxyHeader = { kind: 'more' }
 const invalid = (detail: string): ProxyHeader => ({ kind: 'invalid', detail })
-
-const CR = 0x0d
-const LF = 0x0a
 
 const V1_BEGIN = Buffer.from('PROXY ', 'latin1')
 const V1_LIMIT_BYTES = 107

@@ -1,4 +1,5 @@
-// Request ids: unique over all threads and starts, and cheap, since every request gets one.
+// Request ids: unique over all threads and starts, and cheap, since every request gets one. Runs in the
+// thread of the exchange.
 import { randomBytes } from 'node:crypto'
 
 /** Tells this thread, in this start, from every other. */

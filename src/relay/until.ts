@@ -1,4 +1,5 @@
-// Waiting for something that only happens by itself, with a look every few milliseconds. Keeps the process alive.
+// Waiting for something that only happens by itself, with a look every few milliseconds. Keeps the process alive; runs in any
+// thread.
 import { setTimeout as pause } from 'node:timers/promises'
 
 const LOOK_EVERY_MS = 5

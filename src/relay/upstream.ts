@@ -1,4 +1,4 @@
-// Where the slots' releases are reached, and the kept connections to them.
+// Where the slots' releases are reached, and the kept connections to them. Runs in the thread of the exchanges.
 import type { Address } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
 import { SlotgateError } from '../errors.ts'

@@ -1,5 +1,5 @@
 // The memory that connections read into. One buffer is common to all connections of a thread: what is in it has to be
-// copied before the next read. Large bodies get buffers that can be written from as they are.
+// copied before the next read. Large bodies get buffers that can be written from as they are. Runs in that thread.
 
 /** Few large bodies come at once; the buffers of more are left to the garbage collector. */
 const KEPT = 16

@@ -5,14 +5,12 @@ import { SlotgateError } from '../../errors.ts'
 import { type Client, Exchange } from '../exchange.ts'
 import { plainAddress } from '../forwarded.ts'
 import type { Front } from '../front.ts'
+import { LINGER_MS } from '../journey.ts'
 import { readProxyHeader } from '../proxy-protocol.ts'
 import { Intake } from './buffers.ts'
 import { CR, LF } from './octets.ts'
 import { readInto } from './read.ts'
 import { type Content, type Taken, writeContent } from './write.ts'
-
-/** How long a client may go on sending what nobody reads, once its answer was written (RFC 9112 §9.6). */
-const LINGER_MS = 1_000
 
 /** What a client may send ahead of its turn before its connection is no longer read. */
 const AHEAD_BYTES = 64 * 1024

@@ -1,6 +1,7 @@
 // Reading an accepted connection without a stream in between: into memory of ours, with nothing allocated for what
 // arrives. Node offers that for connections it makes (`onread` of `net.connect`), not for those it accepts; this sets for
-// these what that option sets. The names are Node's own: where one of them is missing, streams do the reading.
+// these what that option sets. The names are Node's own: where one of them is missing, streams do the reading. Runs in the
+// thread of the connection.
 import { Socket } from 'node:net'
 
 /** Is told of a read, whose octets are the first `size` of the buffer. @returns false to read no more for now */

@@ -1,4 +1,4 @@
-// Writing a message, or a part of one, with a single system call.
+// Writing a message, or a part of one, with a single system call. Runs in the thread of the exchange.
 import type { Socket } from 'node:net'
 import type { BodyReader } from './body.ts'
 

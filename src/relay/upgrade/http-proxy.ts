@@ -1,4 +1,5 @@
-// The only file that talks to http-proxy: its one call, and the guards against the faults it is known for.
+// The only file that talks to http-proxy: its one call, and the guards against the faults it is known for. Runs in
+// the thread of the tunnel.
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'

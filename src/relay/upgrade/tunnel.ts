@@ -18,7 +18,7 @@ import {
 } from '../http1/outgoing.ts'
 import { type Request, screen } from '../http1/request.ts'
 import { screenResponse } from '../http1/response.ts'
-import { Journey } from '../journey.ts'
+import { Journey, LINGER_MS } from '../journey.ts'
 import { answerTo, asSlotgateError, upstreamFailure } from '../refuse.ts'
 import { ANSWER_FIELDS } from '../upstream.ts'
 import { Frames, GOING_AWAY } from './frames.ts'
@@ -29,9 +29,6 @@ const HALF_CLOSED_MS = 10_000
 
 /** How long what was written last may take to leave, and its reader to answer, once a tunnel is cut. */
 const FLUSH_MS = 1_000
-
-/** How long a client may go on sending what nobody reads, once its answer has left (RFC 9112 §9.6). */
-const LINGER_MS = 1_000
 
 const KEEPALIVE_MS = 30_000
 
