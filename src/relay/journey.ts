@@ -1,7 +1,7 @@
 // What a request and an upgrade have in common on their way: who asks, which service and slot it counts in, and the one
 // end of it. Runs in the thread of the client's connection.
 import { SlotgateError } from '../errors.ts'
-import type { Claim, ClaimKind } from '../slots/table.ts'
+import type { Claim, ClaimKind, Outcome } from '../slots/table.ts'
 import { logExchange } from './access.ts'
 import { clientOf, type Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
@@ -116,12 +116,25 @@ export abstract class Journey implements Known {
     return claim?.service === service && claim.kind === kind && generations.includes(claim.generation)
   }
 
-  /** The only place where a journey ends: its claim is given back, the log hears of it. Once. */
+  /** The only place where a journey ends: it is counted, its claim is given back, the log hears of it. Once. */
   settle(): void {
     if (this.#settled) return
     this.#settled = true
     const { table, worker } = this.front
-    if (this.claim !== null) table.release(this.claim, worker)
+    if (this.claim !== null) {
+      const outcome = this.#outcome()
+      // Counted first: the claim keeps the cell from being given to another generation.
+      if (outcome !== null) table.count(this.claim, worker, outcome)
+      table.release(this.claim, worker)
+    }
     logExchange(this.front, this)
+  }
+
+  /** What the app made of it; null where it had no say, as when the client went away before. */
+  #outcome(): Outcome | null {
+    if (this.error !== undefined && this.error.entry.blame === 'app') return 'failed'
+    // Below 0 the status, if there is one, is of an answer of slotgate's own.
+    if (this.upstreamMs < 0 || this.status === 0) return null
+    return this.status >= 500 ? 'failed' : 'answered'
   }
 }

@@ -1,5 +1,5 @@
-// The pointer words and the claim counters of all services, over one SharedArrayBuffer. Atomics live here alone;
-// every thread opens the same buffer.
+// The pointer words, the claim counters and the counts of exchanges of all services, over one SharedArrayBuffer. Atomics
+// live here alone; every thread opens the same buffer.
 import { SLOTS, type SlotName } from '../contract.ts'
 
 /**
@@ -11,6 +11,13 @@ export const GENERATION_CELLS = 64
 
 const KINDS = ['requests', 'tunnels'] as const
 export type ClaimKind = (typeof KINDS)[number]
+
+const OUTCOMES = ['answered', 'failed'] as const
+/** What an app made of an exchange: it answered, or it failed: a 5xx, no connection, no answer, too late. */
+export type Outcome = (typeof OUTCOMES)[number]
+
+/** Exchanges that are over, by what the app made of them; those in which it had no say are not counted. */
+export type ExchangeCounts = Record<Outcome, number>
 
 /** The generation is kept in 31 bits of the word; 0 means that nothing was ever live. */
 const MAX_GENERATION = 2 ** 31 - 1
@@ -39,7 +46,8 @@ export interface Layout {
   workers: number
 }
 
-const cellsPerWorker = GENERATION_CELLS * KINDS.length
+const claimCells = GENERATION_CELLS * KINDS.length
+const cellsPerWorker = claimCells + GENERATION_CELLS * OUTCOMES.length
 const wordsPerService = (workers: number) => 1 + workers * cellsPerWorker
 
 /** @returns the buffer to hand to every thread that routes or switches */
@@ -57,7 +65,15 @@ export interface Table {
   toTunnel(claim: Claim, worker: number): void
   release(claim: Claim, worker: number): void
   /**
-   * Zeroes what a worker counted. Only for one that is gone, with all of its connections: nobody else gives its claims
+   * Counts an exchange that is over into the generation of its claim, which the caller still holds: that is what keeps
+   * the cell from going to another generation. A plain addition, since no other thread writes this cell; it begins anew
+   * after 2^32.
+   */
+  count(claim: Claim, worker: number, outcome: Outcome): void
+  /** The exchanges of one generation since its flip, or since the start of slotgate, over all workers. */
+  exchanges(service: number, generation: number): ExchangeCounts
+  /**
+   * Zeroes the claims of a worker; the exchanges that it counted stay. Only for one that is gone, with all of its connections: nobody else gives its claims
    * back. The next to count under this number must not have begun.
    */
   forgetWorker(worker: number): void
@@ -85,14 +101,27 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
   const cellsAt = (service: number, worker: number) => pointerAt(service) + 1 + worker * cellsPerWorker
   const cellAt = (service: number, worker: number, generation: number, kind: ClaimKind) =>
     cellsAt(service, worker) + (generation % GENERATION_CELLS) * KINDS.length + KINDS.indexOf(kind)
+  const countAt = (service: number, worker: number, generation: number, outcome: Outcome) =>
+    cellsAt(service, worker) +
+    claimCells +
+    (generation % GENERATION_CELLS) * OUTCOMES.length +
+    OUTCOMES.indexOf(outcome)
 
-  function sum(service: number, generation: number, kind: ClaimKind): number {
+  function sum(cellOf: (worker: number) => number): number {
     let total = 0
-    for (let worker = 0; worker < workers; worker++) {
-      // A claim may be counted in and taken back by the re-check; the cell itself never goes below zero.
-      total += Atomics.load(words, cellAt(service, worker, generation, kind))
-    }
+    for (let worker = 0; worker < workers; worker++) total += Atomics.load(words, cellOf(worker))
     return total
+  }
+
+  /** Whether a generation's cells have gone to a younger one; they had to be free of claims for that. */
+  const isPast = (service: number, generation: number) =>
+    generation + GENERATION_CELLS <= table.pointer(service).generation
+
+  /** Before the flip: no claim of the cells' former generation is left, so nobody counts into them. */
+  function forgetExchanges(service: number, generation: number): void {
+    for (let worker = 0; worker < workers; worker++) {
+      for (const outcome of OUTCOMES) Atomics.store(words, countAt(service, worker, generation, outcome), 0)
+    }
   }
 
   const table: Table = {
@@ -122,19 +151,29 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
     release(claim, worker) {
       Atomics.sub(words, cellAt(claim.service, worker, claim.generation, claim.kind), 1)
     },
+    count({ service, generation }, worker, outcome) {
+      const cell = countAt(service, worker, generation, outcome)
+      words[cell] = (words[cell] ?? 0) + 1
+    },
+    exchanges(service, generation) {
+      if (isPast(service, generation)) return { answered: 0, failed: 0 }
+      return {
+        answered: sum((worker) => countAt(service, worker, generation, 'answered')),
+        failed: sum((worker) => countAt(service, worker, generation, 'failed')),
+      }
+    },
     forgetWorker(worker) {
       for (let service = 0; service < services; service++) {
         const first = cellsAt(service, worker)
-        for (let cell = first; cell < first + cellsPerWorker; cell++) Atomics.store(words, cell, 0)
+        for (let cell = first; cell < first + claimCells; cell++) Atomics.store(words, cell, 0)
       }
     },
     claims(service, generation) {
-      // Its cell has gone to a younger generation, and had to be empty for that.
-      if (generation + GENERATION_CELLS <= table.pointer(service).generation)
-        return { requests: 0, tunnels: 0 }
+      if (isPast(service, generation)) return { requests: 0, tunnels: 0 }
+      // A claim may be counted in and taken back by the re-check; the cell itself never goes below zero.
       return {
-        requests: sum(service, generation, 'requests'),
-        tunnels: sum(service, generation, 'tunnels'),
+        requests: sum((worker) => cellAt(service, worker, generation, 'requests')),
+        tunnels: sum((worker) => cellAt(service, worker, generation, 'tunnels')),
       }
     },
     canFlip(service) {
@@ -144,6 +183,7 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
     },
     flip(service, slot) {
       const next = table.pointer(service).generation + 1
+      forgetExchanges(service, next)
       Atomics.store(words, pointerAt(service), encode(next, slot))
       return { generation: next, slot }
     },

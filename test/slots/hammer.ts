@@ -13,6 +13,7 @@ while (Atomics.load(drained, 0) === 0) {
   if (!claim) continue
   claims += 1
   if (Atomics.load(drained, claim.generation) === 1) lost += 1
+  table.count(claim, worker, 'answered')
   table.release(claim, worker)
 }
 parentPort?.postMessage({ claims, lost })

@@ -95,6 +95,56 @@ t.test('the claims of a generation are not those of the younger one that has its
   t.same(table.claims(0, first + GENERATION_CELLS), { requests: 1, tunnels: 0 })
 })
 
+t.test('exchanges are counted into the generation of their claim, by what became of them', async (t) => {
+  const layout = { services: 2, workers: 2 }
+  const table = openTable(createBuffer(layout), layout)
+  for (const service of [0, 1]) table.flip(service, 'blue')
+  const [first, second] = [table.claim(1, 0), table.claim(1, 1)]
+  if (!first || !second) return t.fail('a live slot can be claimed')
+  table.flip(1, 'green')
+  table.count(first, 0, 'answered')
+  table.count(first, 0, 'answered')
+  table.count(second, 1, 'answered')
+  table.count(second, 1, 'failed')
+  t.same(table.exchanges(1, 1), { answered: 3, failed: 1 })
+  t.same(table.exchanges(1, 2), { answered: 0, failed: 0 })
+  t.same(table.exchanges(0, 1), { answered: 0, failed: 0 })
+  t.same(table.claims(1, 1), { requests: 2, tunnels: 0 }, 'claims are counted elsewhere')
+})
+
+t.test('what a dead worker had counted stays, and the next of its number goes on from there', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  table.flip(0, 'blue')
+  const claim = table.claim(0, 0)
+  if (!claim) return t.fail('a live slot can be claimed')
+  table.count(claim, 0, 'failed')
+  table.forgetWorker(0)
+  t.same(table.exchanges(0, 1), { answered: 0, failed: 1 })
+  t.same(table.claims(0, 1), { requests: 0, tunnels: 0 })
+  table.count(claim, 0, 'failed')
+  t.same(table.exchanges(0, 1), { answered: 0, failed: 2 })
+})
+
+t.test(
+  'a generation that takes over a cell counts from zero, and its former one is not read there',
+  async (t) => {
+    const table = openTable(createBuffer(ONE), ONE)
+    const first = table.flip(0, 'blue').generation
+    const claim = table.claim(0, 0)
+    if (!claim) return t.fail('a live slot can be claimed')
+    table.count(claim, 0, 'answered')
+    table.release(claim, 0)
+    for (let flip = 1; flip < GENERATION_CELLS; flip++) table.flip(0, flip % 2 ? 'green' : 'blue')
+    t.same(table.exchanges(0, first), { answered: 1, failed: 0 })
+    const { generation } = table.flip(0, 'blue')
+    t.same(table.exchanges(0, generation), { answered: 0, failed: 0 })
+    const next = table.claim(0, 0)
+    if (next) table.count(next, 0, 'failed')
+    t.same(table.exchanges(0, generation), { answered: 0, failed: 1 })
+    t.same(table.exchanges(0, first), { answered: 0, failed: 0 })
+  },
+)
+
 t.test('the pointer is restored as it was, and its generation goes on from there', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
   table.restore(0, { generation: 17, slot: 'green' })
@@ -119,6 +169,7 @@ t.test(
     const retired = new SharedArrayBuffer(2 ** 20)
     const table = openTable(buffer, layout)
     table.flip(0, 'blue')
+    let answered = 0
     const workers = Array.from(
       { length: threads },
       (_, worker) =>
@@ -135,6 +186,7 @@ t.test(
       while (!table.canFlip(0)) {}
       table.flip(0, flip % 2 === 0 ? 'green' : 'blue')
       while (table.claims(0, generation).requests !== 0) {}
+      answered += table.exchanges(0, generation).answered
       // From here on the release of this generation may be gone: whoever still holds a claim on it is lost.
       Atomics.store(drained, generation, 1)
     }
@@ -152,6 +204,8 @@ t.test(
       `none of ${claims} claims was in a drained generation`,
     )
     t.ok(claims > 10_000, `${claims} claims were made meanwhile`)
+    answered += table.exchanges(0, flips + 1).answered
+    t.equal(answered, claims, 'each was counted once, before its generation was found drained')
     for (let generation = 1; generation <= flips; generation++) {
       const { requests } = table.claims(0, generation)
       if (requests !== 0) t.fail(`generation ${generation} has ${requests} claims left`)
