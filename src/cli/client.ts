@@ -1,11 +1,14 @@
 // Talks to the admin API: signs each call, follows nothing, repeats nothing, and says how to mend it when nobody answers.
 import { readFileSync } from 'node:fs'
-import { Agent, type Dispatcher, request } from 'undici'
+import type { Agent, Dispatcher } from 'undici'
 import { type SigningKey, signRequest } from '../admin/signature.ts'
 import { messageOf, type Problem } from '../errors.ts'
 import type { ServiceStatus } from '../switch/types.ts'
 import { type Call, EXIT, Failure, ProblemAnswer, setting } from './call.ts'
 import { readKeyFile } from './keyfile.ts'
+
+/** Takes longer to load than all else of the command line, so only what calls slotgate loads it. */
+type Http = Pick<typeof import('undici'), 'Agent' | 'request'>
 
 const DEFAULT_ADMIN = 'http://127.0.0.1:8081'
 const CONNECT_WITHIN_MS = 5_000
@@ -21,14 +24,16 @@ export interface Sending {
 export class AdminClient {
   readonly origin: string
   readonly #key: SigningKey
+  readonly #http: Http
   readonly #agent: Agent
 
-  constructor(origin: string, key: SigningKey, ca?: string) {
+  constructor(http: Http, origin: string, key: SigningKey, ca?: string) {
     this.origin = origin
     this.#key = key
+    this.#http = http
     // A deploy takes as long as the app's setup and boot take; slotgate has the deadlines.
     const connect = { timeout: CONNECT_WITHIN_MS, ...(ca && { ca }) }
-    this.#agent = new Agent({ connect, headersTimeout: 0, bodyTimeout: 0, allowH2: false })
+    this.#agent = new http.Agent({ connect, headersTimeout: 0, bodyTimeout: 0, allowH2: false })
   }
 
   /** @throws ProblemAnswer if slotgate refuses, Failure if it cannot be reached */
@@ -82,7 +87,7 @@ export class AdminClient {
     options: Omit<Dispatcher.RequestOptions, 'path' | 'origin'>,
   ): Promise<{ statusCode: number; text: string }> {
     try {
-      const { statusCode, body } = await request(url, { ...options, dispatcher: this.#agent })
+      const { statusCode, body } = await this.#http.request(url, { ...options, dispatcher: this.#agent })
       return { statusCode, text: await body.text() }
     } catch (error) {
       throw this.#unreachable(error, options.method)
@@ -146,7 +151,7 @@ const isOurs = (value: unknown): boolean =>
 
 /** Opens a client by the flags and the environment of a call, runs the work, and closes it. */
 export async function withAdmin<T>(call: Call, work: (admin: AdminClient) => Promise<T>): Promise<T> {
-  const admin = new AdminClient(originOf(call), keyOf(call), caOf(call))
+  const admin = new AdminClient(await import('undici'), originOf(call), keyOf(call), caOf(call))
   try {
     return await work(admin)
   } finally {
