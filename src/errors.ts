@@ -162,7 +162,7 @@ export const ERRORS = {
   ),
   no_common_schema_version: warning(
     'No schema version suits both the live release {live_release} ({live_min} to {live_max}) and release {release} ({min} to {max}).',
-    'Ship an intermediate release whose range contains a version of each.',
+    'No order of promote and migrate avoids an outage: ship an intermediate release whose range contains {bridge_from} and {bridge_to}.',
   ),
   schema_check_disabled: warning('The service sets `schema: off`: nothing was checked.'),
   orphaned_migrations: warning(
@@ -288,6 +288,41 @@ export const ERRORS = {
     'After the switch neither {release} nor {previous_release} works with schema {after}; traffic stays on {release}.',
     'Deploy a release whose range contains {after}.',
   ),
+  // What the watch says, once for each change; and the bake. Each is an event of the journal by the same name.
+  schema_version_changed: entry(
+    0,
+    'gate',
+    'operator',
+    'The schema moved from {before} to {after} while {release} is live.',
+  ),
+  schema_version_regressed: entry(
+    0,
+    'gate',
+    'operator',
+    'The schema went back from {before} to {after} while {release} is live.',
+    'Was a backup restored, or does {release} look at another database now?',
+  ),
+  schema_live_incompatible: entry(
+    0,
+    'gate',
+    'app',
+    'The live release {release} no longer fits the schema: {detail}',
+    'It goes on serving. Deploy a release that fits, or roll back if the door is open.',
+  ),
+  schema_live_compatible: entry(
+    0,
+    'gate',
+    'app',
+    'The live release {release} fits the schema again, which is at {current}.',
+  ),
+  rollback_door_closed: entry(
+    0,
+    'gate',
+    'app',
+    'A rollback is no longer possible: {detail}',
+    'Until the next release that fits, the only way is forward.',
+  ),
+  rollback_door_opened: entry(0, 'gate', 'app', 'A rollback to {to} is possible: {detail}'),
   drain_cut: entry(
     0,
     'switch',

@@ -1,10 +1,11 @@
 // The rollback door: is there, right now, a release that a rollback would be allowed to reach? Pure arithmetic over
-// recorded ranges; nothing is booted.
+// recorded ranges; nothing is booted. `check rollback` boots and asks.
 import type { Range } from '../contract.ts'
 import { recordedRange } from '../journal/record.ts'
+import { contains } from './ranges.ts'
 
 export interface DoorFacts {
-  /** Releases that were live, newest first, without the live one. */
+  /** What a rollback could go to, newest first. */
   previous: readonly string[]
   ranges: Readonly<Record<string, Range>>
   /** What the live release reads now; null when it could not be asked. */
@@ -30,20 +31,52 @@ const door = (open: boolean | null, to: string | null, code: string | null, sent
 })
 
 /**
- * @returns open or closed for the release that a plain `rollback` would go to, and why
+ * @returns open with the newest release that fits; null if none is known to fit but one may; else closed, with the release
+ *   that a plain `rollback` would go to and why it does not fit
  * @see DESIGN.md §4 "Door and advice"
  */
 export function doorOf({ previous, ranges, current, schemaOff }: DoorFacts): Door {
-  const to = previous[0]
-  if (to === undefined)
+  const [newest] = previous
+  if (newest === undefined)
     return door(false, null, 'no_previous_release', 'There is no earlier release to go back to.')
   if (schemaOff)
-    return door(true, to, 'schema_check_disabled', `${to} was live before; schemas are not checked.`)
-  const range = recordedRange(ranges, to)
-  if (current === null) return door(null, to, null, 'The live release does not say where the schema is.')
-  if (!range) return door(null, to, null, `${to} never said which schema versions it works with.`)
-  const works = `${to} works with schema ${range.min} to ${range.max}; the database is at ${current}.`
-  if (current > range.max) return door(false, to, 'schema_ahead_of_code', works)
-  if (current < range.min) return door(false, to, 'schema_behind_code', works)
-  return door(true, to, null, works)
+    return door(true, newest, 'schema_check_disabled', `${newest} was live before; schemas are not checked.`)
+  if (current === null) return door(null, newest, null, 'The live release does not say where the schema is.')
+  const known = previous.flatMap((release) => {
+    const range = recordedRange(ranges, release)
+    return range ? [{ release, range }] : []
+  })
+  const silent = previous.find((release) => !recordedRange(ranges, release))
+  const open = known.find(({ range }) => contains(range, current))
+  if (open) return opened(open, current, newest)
+  const [first, ...others] = known
+  if (silent !== undefined || !first)
+    return door(
+      null,
+      silent ?? newest,
+      null,
+      `${silent ?? newest} never said which schema versions it works with.`,
+    )
+  return closed(first, current, others.length)
+}
+
+interface Known {
+  release: string
+  range: Range
+}
+
+const fitText = ({ release, range: { min, max } }: Known, current: number): string =>
+  `${release} works with schema ${min} to ${max}; the database is at ${current}.`
+
+/** A plain rollback goes to the newest, so any other has to be named. */
+function opened(target: Known, current: number, newest: string): Door {
+  const { release } = target
+  const way = release === newest ? '' : ` To go back to it, name it: slotgate rollback --to ${release}.`
+  return door(true, release, null, fitText(target, current) + way)
+}
+
+function closed(target: Known, current: number, others: number): Door {
+  const code = current > target.range.max ? 'schema_ahead_of_code' : 'schema_behind_code'
+  const older = others === 0 ? '' : ` Of ${others} before it, none does either.`
+  return door(false, target.release, code, fitText(target, current) + older)
 }

@@ -2,6 +2,7 @@
 // It knows no clock and no socket, fails closed, and lists every reason; the first one is primary.
 import { type Range, rangeOf, type SchemaStatus, type StatusProblem } from '../contract.ts'
 import { type Code, ERRORS, type Facts, type Reason, reason } from '../errors.ts'
+import { contains, noCommonVersion } from './ranges.ts'
 
 export type GateOperation = 'promote' | 'rollback'
 
@@ -36,8 +37,6 @@ export interface Verdict {
   attempts: number
 }
 
-const inRange = (version: number, { min, max }: Range): boolean => min <= version && version <= max
-
 const AHEAD_HINT: Record<GateOperation, string> = {
   promote: 'Rebuild the release on the current schema, so that its range contains it.',
   rollback:
@@ -70,10 +69,10 @@ function* judgeTarget(operation: GateOperation, target: Target, status: SchemaSt
   if (current < range.min) yield reason('schema_behind_code', { ...facts, pending: pendingNames(status) })
   if (current > range.max)
     yield reason('schema_ahead_of_code', { ...facts, ahead_hint: AHEAD_HINT[operation] })
-  if (inRange(current, range) && !status.compatible) {
+  if (contains(range, current) && !status.compatible) {
     yield reason('schema_declared_incompatible', { ...facts, problems: problemText(status.problems) })
   }
-  if (!inRange(current, range) && status.compatible) yield reason('schema_status_contradictory', facts)
+  if (!contains(range, current) && status.compatible) yield reason('schema_status_contradictory', facts)
 }
 
 /** Rows 11 to 13: whether both look at the same database and history. */
@@ -117,18 +116,11 @@ function* warnOfLive(target: Target, status: SchemaStatus, live: Party, liveStat
   const range = rangeOf(status)
   const liveRange = rangeOf(liveStatus)
   const current = liveStatus.current_schema_version
-  if (!inRange(current, liveRange)) {
+  if (!contains(liveRange, current)) {
     yield reason('live_slot_incompatible', { live_release: live.release, ...liveRange, current })
   }
-  if (Math.max(range.min, liveRange.min) > Math.min(range.max, liveRange.max)) {
-    yield reason('no_common_schema_version', {
-      release: target.release,
-      ...range,
-      live_release: live.release,
-      live_min: liveRange.min,
-      live_max: liveRange.max,
-    })
-  }
+  const noCommon = noCommonVersion(target.release, range, live.release, liveRange)
+  if (noCommon) yield noCommon
 }
 
 const differ = (a: string | undefined, b: string | undefined): boolean =>

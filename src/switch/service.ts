@@ -43,3 +43,14 @@ export function idleSlot({ table, index, config }: Service): SlotName {
   if (slot !== null) return otherSlot(slot)
   return config.slots && config.first === 'green' ? 'green' : 'blue'
 }
+
+/**
+ * What a rollback could go to, newest first: any release that was live before, or, where slotgate does not boot the
+ * releases, the one that still runs.
+ */
+export function rollbackTargets(service: Service): string[] {
+  const { previous } = recorded(service)
+  if (service.driver.boots) return previous
+  const idle = service.occupants.get(idleSlot(service))?.release
+  return previous.filter((release) => release === idle)
+}

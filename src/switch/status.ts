@@ -1,12 +1,12 @@
 // What the status says of a service, read at the moment of the call: nothing in it is older than the call.
 import { otherSlot, rangeOf, SLOTS, type SlotName } from '../contract.ts'
 import { type Reason, reason } from '../errors.ts'
-import { doorOf } from '../gate/door.ts'
 import { judge, type Reading } from '../gate/judge.ts'
 import { readStatus } from '../gate/read.ts'
 import { recordedRange } from '../journal/record.ts'
 import { urlOf } from '../slots/ask.ts'
 import type { Occupant } from '../slots/occupants.ts'
+import { doorNow } from './door.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
 import type { SchemaView, ServiceStatus, SlotView } from './types.ts'
 
@@ -21,13 +21,12 @@ export async function statusOf(service: Service): Promise<ServiceStatus> {
   const idle = idleSlot(service)
   const liveReading = pointer.slot ? (readings[SLOTS.indexOf(pointer.slot)] ?? null) : null
   const current = liveReading?.ok ? liveReading.status.current_schema_version : null
-  const { previous, ranges } = recorded(service)
   return {
     service: name,
     generation: pointer.generation,
     live: pointer.slot && view(otherSlot(idle)),
     idle: view(idle),
-    door: doorOf({ previous, ranges, current, schemaOff: config.schema === 'off' }),
+    door: doorNow(service, current, readings[SLOTS.indexOf(idle)] ?? null),
     operation: lock.current,
     draining: drains.views(),
     schema: {
