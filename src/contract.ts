@@ -115,6 +115,43 @@ function describeValue(value: unknown): string {
   return `the ${typeof value} ${JSON.stringify(value).slice(0, 40)}`
 }
 
+/** What one field of a body is, and whether it may be so. */
+export interface FieldReading {
+  field: keyof SchemaStatus
+  required: boolean
+  given: boolean
+  fits: boolean
+  expected: string
+  got: string
+}
+
+/** Reads each field of the contract in a body, in the order of the docs; unknown fields are not looked at. */
+export function readFields(body: Record<string, unknown>): FieldReading[] {
+  return FIELDS.map((field) => {
+    const kind = KINDS[field]
+    const required = REQUIRED.has(field)
+    const value = Object.hasOwn(body, field) ? body[field] : undefined
+    const given = value !== undefined
+    const fits = given ? FITS[kind](value) : !required
+    return { field, required, given, fits, expected: EXPECTED[kind], got: describeValue(value) }
+  })
+}
+
+export type ParsedBody =
+  | { ok: true; body: Record<string, unknown> }
+  | { ok: false; code: 'schema_status_not_json'; detail: string }
+
+/** @returns the one JSON object that the text is */
+export function parseBody(text: string): ParsedBody {
+  const refuse = (detail: string): ParsedBody => ({ ok: false, code: 'schema_status_not_json', detail })
+  try {
+    const body: unknown = JSON.parse(text)
+    return isObject(body) ? { ok: true, body } : refuse(`the body is ${describeValue(body)}, not an object`)
+  } catch (error) {
+    return refuse((error as Error).message)
+  }
+}
+
 /**
  * Parses a status answer.
  *
@@ -123,36 +160,20 @@ function describeValue(value: unknown): string {
  * @see DESIGN.md §2: numbers are JSON numbers, safe integers, ≥ 0; `"042"`, `42.5`, `-1` and `null` are malformed
  */
 export function parseStatus(text: string): ParsedStatus {
-  let body: unknown
-  try {
-    body = JSON.parse(text)
-  } catch (error) {
-    return { ok: false, code: 'schema_status_not_json', detail: (error as Error).message }
+  const parsed = parseBody(text)
+  return parsed.ok ? statusOf(parsed.body) : parsed
+}
+
+/** What `parseStatus` makes of a body that is an object. */
+export function statusOf(body: Record<string, unknown>): ParsedStatus {
+  const fields = readFields(body)
+  const wrong = fields.find(({ fits }) => !fits)
+  if (wrong) {
+    const { field, expected, got } = wrong
+    return { ok: false, code: 'schema_status_malformed', field, expected, got }
   }
-  if (!isObject(body)) {
-    return {
-      ok: false,
-      code: 'schema_status_not_json',
-      detail: `the body is ${describeValue(body)}, not an object`,
-    }
-  }
-  const status: Partial<Record<keyof SchemaStatus, unknown>> = {}
-  for (const field of FIELDS) {
-    const kind = KINDS[field]
-    const value = Object.hasOwn(body, field) ? body[field] : undefined
-    if (value === undefined && !REQUIRED.has(field)) continue
-    if (!FITS[kind](value)) {
-      return {
-        ok: false,
-        code: 'schema_status_malformed',
-        field,
-        expected: EXPECTED[kind],
-        got: describeValue(value),
-      }
-    }
-    status[field] = value
-  }
-  return { ok: true, status: status as SchemaStatus }
+  const known = fields.filter(({ given }) => given).map(({ field }) => [field, body[field]])
+  return { ok: true, status: Object.fromEntries(known) as SchemaStatus }
 }
 
 export const rangeOf = (status: SchemaStatus): Range => ({

@@ -39,6 +39,7 @@ export const FLAGS = {
   wait: { value: 'drained', about: 'end only when nothing of the former slot is open any more' },
   limit: { value: 'N', about: 'how many records, 1 to 1000 (20)' },
   before: { value: 'SEQ', about: 'only records before this number' },
+  public: { value: 'URL', about: 'the public port of the app, which must not have the internal paths' },
 } as const satisfies Record<string, Flag>
 
 export type FlagName = keyof typeof FLAGS

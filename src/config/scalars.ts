@@ -97,6 +97,16 @@ export const filePath = (name: string) =>
 /** More would only share the same cores; each holds its own connections to the app. */
 const MAX_THREADS = 64
 
+/** A path below a folder that is chosen later; yields it as it is written, without a slash at its end. */
+export const pathWithin = scalar('path', (value) => {
+  const parts = value.replace(/\/$/, '').split('/')
+  if (parts.some((part) => part === '' || part === '.' || part === '..')) {
+    return new Complaint('must be a path within the release, such as data or var/uploads')
+  }
+  if (parts[0] === '.git') return new Complaint('is what git keeps of the checkout')
+  return plain(parts.join('/'))
+})
+
 export const threads = scalar('auto or number', (value): 'auto' | number | Complaint => {
   if (value === 'auto') return value
   const wanted = /^\d{1,9}$/.test(value) ? Number(value) : Number.NaN
@@ -143,7 +153,7 @@ export const listenAddress = scalar('address', (value): ListenAddress | Complain
 /** The address of a Unix socket is 108 bytes long on Linux, and ends with a NUL. */
 const MAX_SOCKET_PATH_BYTES = 107
 
-function unixAddress(path: string, { file }: Surroundings): Address | Complaint {
+function unixAddress(path: string, { file }: Pick<Surroundings, 'file'>): Address | Complaint {
   if (path === '') return new Complaint('names no socket')
   const absolute = resolve(dirname(file), path)
   if (Buffer.byteLength(absolute) > MAX_SOCKET_PATH_BYTES) {
@@ -164,17 +174,20 @@ function tcpAddress(value: string, example: string): Address | Complaint {
     : { kind: 'tcp', host: canonical, port }
 }
 
-export const publicAddress = scalar('URL', (value) =>
+export const judgePublicAddress = (value: string): Address | Complaint =>
   value.startsWith('unix:')
     ? new Complaint('must be http: only the internal address may be a Unix socket')
-    : tcpAddress(value, 'a URL such as http://127.0.0.1:3001'),
-)
+    : tcpAddress(value, 'a URL such as http://127.0.0.1:3001')
 
-export const internalAddress = scalar('URL or unix:PATH', (value, from) =>
+export const publicAddress = scalar('URL', judgePublicAddress)
+
+/** @param from where a relative path of a socket starts from: the folder of this file */
+export const judgeInternalAddress = (value: string, from: Pick<Surroundings, 'file'>): Address | Complaint =>
   value.startsWith('unix:')
     ? unixAddress(value.slice('unix:'.length), from)
-    : tcpAddress(value, 'a URL such as http://127.0.0.1:3901, or unix:/run/app.sock'),
-)
+    : tcpAddress(value, 'a URL such as http://127.0.0.1:3901, or unix:/run/app.sock')
+
+export const internalAddress = scalar('URL or unix:PATH', judgeInternalAddress)
 
 const LOOPBACK = new BlockList()
 LOOPBACK.addSubnet('127.0.0.0', 8)
@@ -266,15 +279,17 @@ export const pathPrefix = scalar('path', (value) => {
 
 // Names.
 
-/** A release id: what the admin API accepts as well. */
+/** A release id: it becomes part of a path and of log lines. */
 export const RELEASE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 
+/** What a caller may call a release: its id, or with git whatever names a commit. */
+export const RELEASE_NAME = /^[^\s\p{Cc}]{1,256}$/u
+
+export const NOT_AN_ID =
+  'must be 1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit'
+
 export const firstRelease = scalar('release or slot', (value) =>
-  RELEASE_ID.test(value)
-    ? value
-    : new Complaint(
-        'must be 1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit',
-      ),
+  RELEASE_NAME.test(value) ? value : new Complaint(NOT_AN_ID),
 )
 
 /** An actor of this name is slotgate itself. */

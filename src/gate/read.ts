@@ -16,28 +16,43 @@ const FAILURES: Record<AskFailure, Code> = {
  * @returns the status, or the code of DESIGN §3 row 1 with the facts of its sentence; it never throws
  */
 export async function readStatus(question: Question): Promise<Reading> {
-  const facts: Facts = {
-    url: urlOf(question.address) + question.path,
-    internal_url: urlOf(question.address),
-    within_ms: Math.round(question.withinMs),
-    limit_bytes: ANSWER_LIMIT_BYTES,
-  }
-  const refuse = (code: Code, more: Facts = {}): Reading => ({
-    ok: false,
-    code,
-    facts: { ...facts, ...more },
-  })
+  const answer = await readText(question)
+  if (!answer.ok) return answer
+  const parsed = parseStatus(answer.text)
+  return parsed.ok ? parsed : refuse(question, parsed.code, factsOf(parsed))
+}
+
+/** A status as text that nobody has parsed yet, or why there is none. */
+export type StatusText = { ok: true; text: string } | Extract<Reading, { ok: false }>
+
+/** Reads the text of one status, within the limits of every read; it never throws. */
+export async function readText(question: Question): Promise<StatusText> {
   try {
     const { status, body } = await ask(question)
     const refused = refuseAnswer(status)
-    if (refused) return refuse(refused, { status_code: status })
+    if (refused) return refuse(question, refused, { status_code: status })
     const text = decode(body)
-    if (text === null) return refuse('schema_status_not_json', { detail: 'it is not UTF-8' })
-    const parsed = parseStatus(text)
-    return parsed.ok ? parsed : refuse(parsed.code, factsOf(parsed))
+    return text === null
+      ? refuse(question, 'schema_status_not_json', { detail: 'it is not UTF-8' })
+      : { ok: true, text }
   } catch (error) {
     const code = error instanceof AskError ? FAILURES[error.failure] : 'schema_status_unreachable'
-    return refuse(code, { detail: messageOf(error) })
+    return refuse(question, code, { detail: messageOf(error) })
+  }
+}
+
+function refuse(question: Question, code: Code, more: Facts): Extract<Reading, { ok: false }> {
+  const { address, path, withinMs } = question
+  return {
+    ok: false,
+    code,
+    facts: {
+      url: urlOf(address) + path,
+      internal_url: urlOf(address),
+      within_ms: Math.round(withinMs),
+      limit_bytes: ANSWER_LIMIT_BYTES,
+      ...more,
+    },
   }
 }
 

@@ -96,7 +96,7 @@ function toAskError(error: unknown, withinMs: number): AskError {
   }
   const timedOut = error instanceof errors.ConnectTimeoutError || nameOf(error) === 'TimeoutError'
   if (timedOut) return new AskError('timeout', `no complete answer within ${withinMs} ms`, options)
-  return new AskError('unreachable', describe(error), options)
+  return new AskError('unreachable', describeFailure(error), options)
 }
 
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : '')
@@ -109,7 +109,8 @@ const SYSTEM_ERRORS: Record<string, string> = {
   EACCES: 'permission denied',
 }
 
-function describe(error: unknown): string {
+/** Why a connection or an exchange failed, in a few words. */
+export function describeFailure(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   if (code.startsWith('HPE_')) return 'the answer is not HTTP'
   return SYSTEM_ERRORS[code] ?? messageOf(error)

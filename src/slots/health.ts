@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Address, HealthConfig } from '../config/types.ts'
 import type { Role } from '../contract.ts'
 import { messageOf } from '../errors.ts'
-import { ask } from './ask.ts'
+import { ask, describeFailure } from './ask.ts'
 
 /** @returns null when healthy, else why not, in a few words */
 export async function checkHealth(
@@ -22,7 +22,7 @@ export async function checkHealth(
 }
 
 /** @returns null when something accepts connections there, else why not */
-function checkAccepts(address: Address, withinMs: number): Promise<string | null> {
+export function checkAccepts(address: Address, withinMs: number): Promise<string | null> {
   const socket = address.kind === 'unix' ? connect(address.path) : connect(address.port, address.host)
   return new Promise((resolve) => {
     const answer = (problem: string | null) => {
@@ -30,7 +30,7 @@ function checkAccepts(address: Address, withinMs: number): Promise<string | null
       resolve(problem)
     }
     socket.once('connect', () => answer(null))
-    socket.once('error', (error) => answer(messageOf(error)))
+    socket.once('error', (error) => answer(describeFailure(error)))
     socket.setTimeout(withinMs, () => answer(`no answer within ${withinMs} ms`))
   })
 }

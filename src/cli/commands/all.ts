@@ -4,6 +4,7 @@ import type { Command } from './command.ts'
 import { generateKeys } from './keys.ts'
 import { check, history, status } from './reading.ts'
 import { serve } from './serve.ts'
+import { verify } from './verify-app.ts'
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   serve,
@@ -15,4 +16,5 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   rollback,
   deploy,
   history,
+  'verify-app': verify,
 }
