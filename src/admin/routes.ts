@@ -119,6 +119,19 @@ function addReadingRoutes(app: FastifyInstance, control: Control): void {
     },
   )
 
+  app.get<ServiceParams & { Querystring: { to: number } }>(
+    '/v1/services/:service/advice',
+    {
+      ...signed('advice', ['read'], 'What a migration to a version would close.', {
+        params: schemas.serviceParams,
+        querystring: schemas.adviceQuery,
+        response: answers('From what releases declared; nothing is booted.', schemas.adviceResult),
+      }),
+      preValidation: async (request) => readNumbers(request.query, ['to']),
+    },
+    async ({ params, query }) => control.advice(params.service, query.to),
+  )
+
   app.get<{ Querystring: { service?: string; limit: number; before?: number } }>(
     '/v1/history',
     {

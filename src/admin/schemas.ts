@@ -43,6 +43,9 @@ export const historyQuery = object(
   },
   { optional: ['service', 'limit', 'before'] },
 )
+export const adviceQuery = object({
+  to: { ...count, maximum: Number.MAX_SAFE_INTEGER, description: 'The schema version to migrate to.' },
+})
 export const ifMatchHeader: Schema = {
   type: 'object',
   properties: { 'if-match': { ...text, description: 'The generation the caller has seen, such as "17".' } },
@@ -170,6 +173,39 @@ export const checkResult = object({
   generation: count,
   verdict,
 })
+
+const truthOrNull: Schema = { type: ['boolean', 'null'] }
+
+export const adviceResult = object(
+  {
+    service: text,
+    generation: count,
+    from: countOrNull,
+    to: count,
+    verdict: {
+      enum: ['two_way_door', 'one_way_door', 'breaks_live', 'no_rollback_target', null],
+      description: 'null: what is known does not decide it.',
+    },
+    sentence: text,
+    hint: text,
+    live: textOrNull,
+    breaks: listOf(text),
+    opens: listOf(text),
+    highest_two_way: countOrNull,
+    per_release: listOf(
+      object({
+        release: text,
+        role: { type: 'string', enum: ['live', 'staged', 'previous'] },
+        range: orNull(range),
+        fits_now: truthOrNull,
+        fits_then: truthOrNull,
+      }),
+    ),
+    warnings: listOf(reasonSchema),
+    operation: orNull(operationView),
+  },
+  { optional: ['hint'] },
+)
 
 const placed = object({ slot, release: text })
 

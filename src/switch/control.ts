@@ -2,6 +2,7 @@
 import { SlotgateError } from '../errors.ts'
 import type { Journal } from '../journal/file.ts'
 import type { JournalRecord } from '../journal/record.ts'
+import { advise } from './advise.ts'
 import { askable, decide, rangesOf, runningIn } from './ask.ts'
 import { checkGeneration, checkReleaseId } from './conditions.ts'
 import type { Progress } from './lock.ts'
@@ -41,6 +42,9 @@ export function createControl(services: readonly Service[], journal: Journal): C
     },
     async status(name) {
       return statusOf(find(name))
+    },
+    async advice(name, to) {
+      return advise(find(name), to)
     },
     async stage(name, release, context) {
       const service = find(name)

@@ -5,7 +5,6 @@ import { judge, type Reading } from '../gate/judge.ts'
 import { readStatus } from '../gate/read.ts'
 import { recordedRange } from '../journal/record.ts'
 import { urlOf } from '../slots/ask.ts'
-import type { Occupant } from '../slots/occupants.ts'
 import { doorNow } from './door.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
 import type { SchemaView, ServiceStatus, SlotView } from './types.ts'
@@ -14,9 +13,9 @@ import type { SchemaView, ServiceStatus, SlotView } from './types.ts'
 const READ_WITHIN_MS = 1_000
 
 export async function statusOf(service: Service): Promise<ServiceStatus> {
-  const { name, config, table, index, lock, drains, occupants } = service
+  const { name, config, table, index, lock, drains } = service
   const pointer = table.pointer(index)
-  const readings = await Promise.all(SLOTS.map((slot) => read(service, occupants.get(slot), slot)))
+  const readings = await Promise.all(SLOTS.map((slot) => readSlot(service, slot)))
   const view = (slot: SlotName) => slotView(service, slot, readings[SLOTS.indexOf(slot)] ?? null)
   const idle = idleSlot(service)
   const liveReading = pointer.slot ? (readings[SLOTS.indexOf(pointer.slot)] ?? null) : null
@@ -39,8 +38,10 @@ export async function statusOf(service: Service): Promise<ServiceStatus> {
   }
 }
 
-async function read(service: Service, occupant: Occupant | null, slot: SlotName): Promise<Reading | null> {
+/** @returns what the release in a slot says of its schema now; null where nothing runs or nobody is to ask */
+export async function readSlot(service: Service, slot: SlotName): Promise<Reading | null> {
   const { schema } = service.config
+  const occupant = service.occupants.get(slot)
   if (schema === 'off' || !occupant?.instance) return null
   const role = service.occupants.roleOf(slot)
   const withinMs = Math.min(schema.withinMs, READ_WITHIN_MS)

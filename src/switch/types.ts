@@ -2,6 +2,7 @@
 // shapes as they are; the CLI prints them. JSON field names are snake_case, as on the wire.
 import type { Range, SlotName } from '../contract.ts'
 import type { Reason } from '../errors.ts'
+import type { Advice } from '../gate/advice.ts'
 import type { Door } from '../gate/door.ts'
 import type { Verdict } from '../gate/judge.ts'
 import type { JournalRecord } from '../journal/record.ts'
@@ -113,6 +114,14 @@ export interface CheckResult {
   verdict: Verdict
 }
 
+/** `GET /v1/services/:s/advice`: what a migration would close. */
+export interface AdviceResult extends Advice {
+  service: string
+  generation: number
+  /** What is being done to the service right now; a migration had better wait for it. */
+  operation: OperationView | null
+}
+
 export interface SwitchResult {
   service: string
   operation: 'promote' | 'rollback' | 'deploy'
@@ -137,6 +146,8 @@ export interface HistoryQuery {
 export interface Control {
   statuses(): Promise<Record<string, ServiceStatus>>
   status(service: string): Promise<ServiceStatus>
+  /** @param to the schema version that somebody means to migrate to */
+  advice(service: string, to: number): Promise<AdviceResult>
   stage(service: string, release: string, context: CallContext): Promise<StageResult>
   check(
     service: string,

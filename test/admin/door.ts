@@ -12,6 +12,7 @@ import { ACTIONS, type AdminKey } from '../../src/config/types.ts'
 import type { JournalRecord } from '../../src/journal/record.ts'
 import { silentLogger } from '../../src/log.ts'
 import type {
+  AdviceResult,
   CheckResult,
   Control,
   ServiceStatus,
@@ -165,6 +166,27 @@ export const checked: CheckResult = {
   verdict,
 }
 
+export const advised: AdviceResult = {
+  service: 'invoices',
+  generation: 17,
+  from: 43,
+  to: 44,
+  verdict: 'breaks_live',
+  sentence: 'r43 works with schema 42 to 43 and serves: at 44 it would not work any more.',
+  hint: 'Promote r44 first: it works with 43 and with 44.',
+  live: 'r43',
+  breaks: ['r43'],
+  opens: [],
+  highest_two_way: 43,
+  per_release: [
+    { release: 'r43', role: 'live', range: { min: 42, max: 43 }, fits_now: true, fits_then: false },
+    { release: 'r44', role: 'staged', range: { min: 43, max: 44 }, fits_now: true, fits_then: true },
+    { release: 'r42', role: 'previous', range: null, fits_now: null, fits_then: null },
+  ],
+  warnings: [],
+  operation: null,
+}
+
 export const switched: SwitchResult = {
   service: 'invoices',
   operation: 'promote',
@@ -195,6 +217,7 @@ export function recordingControl(overrides: Partial<Control> = {}): { control: C
   const base: Control = {
     statuses: async () => ({ invoices: status }),
     status: async () => status,
+    advice: async () => advised,
     stage: async () => staged,
     check: async () => checked,
     promote: async () => switched,

@@ -4,7 +4,7 @@ import fastify from 'fastify'
 import t from 'tap'
 import * as schemas from '../../src/admin/schemas.ts'
 import { SlotgateError, toProblem } from '../../src/errors.ts'
-import { checked, openDoor, record, staged, status, switched } from './door.ts'
+import { advised, checked, openDoor, record, staged, status, switched } from './door.ts'
 
 interface Operation {
   operationId: string
@@ -28,6 +28,7 @@ const CALLS = [
   'GET /v1/history',
   'GET /v1/services',
   'GET /v1/services/{service}',
+  'GET /v1/services/{service}/advice',
   'POST /v1/services/{service}/check',
   'POST /v1/services/{service}/deploy',
   'POST /v1/services/{service}/promote',
@@ -79,6 +80,7 @@ const SAMPLES: [name: string, schema: Record<string, unknown>, sample: object][]
   ['serviceStatus', schemas.serviceStatus, status],
   ['services', schemas.services, { services: { invoices: status } }],
   ['stageResult', schemas.stageResult, staged],
+  ['adviceResult', schemas.adviceResult, advised],
   ['checkResult', schemas.checkResult, checked],
   ['switchResult', schemas.switchResult, switched],
   ['history', schemas.history, { records: [record] }],
