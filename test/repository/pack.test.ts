@@ -28,10 +28,17 @@ const installed = globSync(['node_modules/*/package.json', 'node_modules/@*/*/pa
 
 t.test('the package holds what is built, the docs, and nothing else', async (t) => {
   const allowed =
-    /^(dist\/.+\.(js|d\.ts)|docs\/.+\.(md|svg)|(README|CHANGELOG|SECURITY)\.md|LICENSE|package\.json)$/
+    /^(dist\/.+\.(js|d\.ts)|docs\/.+\.(md|svg)|docs\/adopting\/.+|contract\.schema\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|package\.json)$/
   for (const { path } of packed.files) t.match(path, allowed)
   const paths = packed.files.map(({ path }) => path)
-  for (const path of ['dist/bin.js', 'dist/index.js', 'dist/kit/index.d.ts', 'LICENSE', 'README.md'])
+  for (const path of [
+    'dist/bin.js',
+    'dist/index.js',
+    'dist/kit/index.d.ts',
+    'contract.schema.json',
+    'LICENSE',
+    'README.md',
+  ])
     t.ok(paths.includes(path), path)
 })
 
