@@ -34,11 +34,18 @@ export const FLAGS = {
   algorithm: { value: 'NAME', about: 'ed25519 or hmac-sha256 (ed25519)' },
   allow: { value: 'LIST', about: 'what it may do, with commas (read,stage,promote,rollback,traffic)' },
   out: { value: 'FILE', about: 'where the private key is written (ID.key)' },
-  to: { value: 'RELEASE', about: 'the earlier release to go back to (the one before)' },
+  to: {
+    value: 'TARGET',
+    about: 'the earlier release to go back to (the one before); of advice, the schema version to migrate to',
+  },
   'if-generation': { value: 'N', about: 'refuse if somebody switched since generation N' },
   wait: { value: 'drained', about: 'end only when nothing of the former slot is open any more' },
   limit: { value: 'N', about: 'how many records, 1 to 1000 (20)' },
   before: { value: 'SEQ', about: 'only records before this number' },
+  migrations: { value: 'FOLDER', about: 'the migrations (migrations, here or further up)' },
+  base: { value: 'REF', about: 'the branch that this one will be merged into, or none (origin/main)' },
+  staged: { about: 'look at what is staged, not at the work tree' },
+  'write-sums': { about: 'write SUMS anew from the files first' },
   public: { value: 'URL', about: 'the public port of the app, which must not have the internal paths' },
 } as const satisfies Record<string, Flag>
 

@@ -103,6 +103,41 @@ t.test('a query that does not fit is refused with the name of its field', async 
   t.same(door.calls, [])
 })
 
+t.test('advice is asked for one version, a whole number', async (t) => {
+  const door = await openDoor(t)
+  const { status: code, json } = await call(door, {
+    target: '/v1/services/invoices/advice?to=44',
+    keyid: 'viewer',
+  })
+  t.match({ code, json }, { code: 200, json: { verdict: 'breaks_live', breaks: ['r43'] } })
+  await call(door, { target: '/v1/services/invoices/advice?to=20261122120000' })
+  t.same(
+    door.calls.splice(0).map(({ args }) => args),
+    [
+      ['invoices', 44],
+      ['invoices', 20261122120000],
+    ],
+  )
+  for (const query of [
+    '',
+    '?to=',
+    '?to=r44',
+    '?to=-1',
+    '?to=42.5',
+    '?to=9007199254740993',
+    '?to=1&to=2',
+    '?to=1&from=0',
+  ]) {
+    const refused = await call(door, { target: `/v1/services/invoices/advice${query}` })
+    t.match(
+      { code: refused.status, json: refused.json },
+      { code: 400, json: { code: 'query_invalid' } },
+      query,
+    )
+  }
+  t.same(door.calls, [])
+})
+
 t.test('If-Match becomes the expected generation, and the status gives it as ETag', async (t) => {
   const door = await openDoor(t)
   const { headers } = await call(door, { target: '/v1/services/invoices' })

@@ -5,8 +5,8 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { SlotgateError } from '../../src/errors.ts'
-import type { Control, ServiceStatus } from '../../src/switch/types.ts'
-import { adminKeys, checked, openDoor, staged, status, switched } from '../admin/door.ts'
+import type { AdviceResult, Control, ServiceStatus } from '../../src/switch/types.ts'
+import { adminKeys, advised, checked, openDoor, staged, status, switched } from '../admin/door.ts'
 import { openDesk, run } from './terminal.ts'
 
 const actor = { actor: 'ops' }
@@ -63,6 +63,37 @@ t.test('--json prints the answer and nothing else', async (t) => {
     t.strictSame({ code, stderr }, { code: 0, stderr: '' }, argv.join(' '))
     t.strictSame(JSON.parse(stdout), JSON.parse(JSON.stringify(body)), argv.join(' '))
   }
+})
+
+t.test(
+  'advice ends with 3 for what the kit would not do without a word, and with 0 for the rest',
+  async (t) => {
+    const cases: [AdviceResult['verdict'], number][] = [
+      ['two_way_door', 0],
+      ['no_rollback_target', 0],
+      ['one_way_door', 3],
+      ['breaks_live', 3],
+      [null, 3],
+    ]
+    for (const [verdict, expected] of cases) {
+      const desk = await openDesk(t, { advice: async () => ({ ...advised, verdict }) })
+      const { code, stdout, stderr } = await desk.run(['advice', '--to', '44', '--json'])
+      t.strictSame({ code, stderr }, { code: expected, stderr: '' }, `${verdict}`)
+      t.strictSame(JSON.parse(stdout), { ...advised, verdict })
+      t.strictSame(desk.calls.at(-1), { call: 'advice', args: ['invoices', 44] })
+      t.match((await desk.run(['advice', '--to', '44'])).stdout, advised.sentence)
+    }
+  },
+)
+
+t.test('advice needs a version', async (t) => {
+  const desk = await openDesk(t)
+  t.match(await desk.run(['advice']), { code: 2, stderr: /slotgate advice --to N/ })
+  t.match(await desk.run(['advice', '--to', 'r44']), {
+    code: 2,
+    stderr: /--to takes a whole number, not r44/,
+  })
+  t.strictSame(desk.calls, [])
 })
 
 t.test('where there are several services', async (t) => {

@@ -1,10 +1,12 @@
 // What a person sees: the status at a glance, verdicts with their numbers, the journal.
 import t from 'tap'
+import { printAdvice } from '../../src/cli/print/advice.ts'
 import { printHistory } from '../../src/cli/print/history.ts'
 import { printStatus } from '../../src/cli/print/status.ts'
 import { printCheck, printProblem, printStage, printSwitch } from '../../src/cli/print/verdict.ts'
 import { columns, counted, span, styleFor, tame } from '../../src/cli/style.ts'
 import { reason, SlotgateError, toProblem } from '../../src/errors.ts'
+import { type AdviceFacts, adviceOn } from '../../src/gate/advice.ts'
 import type { Verdict } from '../../src/gate/judge.ts'
 import type { JournalRecord } from '../../src/journal/record.ts'
 import type { SchemaView, ServiceStatus, SlotView } from '../../src/switch/types.ts'
@@ -366,4 +368,78 @@ t.test('the small things', async (t) => {
     ['0 requests', '1 request', '2 requests'],
   )
   t.equal(tame('a\nb\tc\x9bd'), 'a b c d')
+})
+
+const advice = (more: Partial<AdviceFacts>) => {
+  const facts: AdviceFacts = {
+    to: 44,
+    current: 43,
+    live: { release: 'r43', range: { min: 42, max: 43 } },
+    previous: [{ release: 'r42', range: { min: 41, max: 42 } }],
+    staged: null,
+    schemaOff: false,
+    ...more,
+  }
+  return printAdvice({ service: 'invoices', generation: 3, operation: null, ...adviceOn(facts) }, plain)
+}
+
+t.test(
+  'advice is drawn: the versions, a bar for each release, where the schema is, and the door',
+  async (t) => {
+    t.equal(
+      advice({ staged: { release: 'r44', range: { min: 44, max: 44 } } }),
+      `✗ invoices: a migration to 44 would break r43, which serves (breaks_live)
+  r43 works with schema 42 to 43 and serves: at 44 it would not work any more.
+  No order of promote and migrate avoids an outage: ship an intermediate release whose range contains 43 and 44.
+
+                   41   42   43   44
+  ● live      r43       ━━━━━┿    ✗      [42–43] stops fitting
+  ○ staged    r44            │    ✓      [44–44] begins to fit
+    previous  r42  ━━━━━━    │    ✗      [41–42] fits neither
+    door                     │    ✗      closed
+                             now  to
+  ! No schema version suits both the live release r43 (42 to 43) and release r44 (44 to 44).`,
+    )
+  },
+)
+
+t.test('advice says what is not known with a question mark, and where versions are left out', async (t) => {
+  const live = { release: 'r44', range: { min: 43, max: 50 } }
+  t.equal(
+    advice({ live, previous: [{ release: 'r43', range: null }] }),
+    `? invoices: what a migration to 44 would break is not known
+  r43 never said which schema versions it works with: whether a rollback would stay possible at 44 is not known.
+
+                   43   44 … 50
+  ● live      r44  ┿━━━━✓━━━━━      [43–50]
+    previous  r43  │    ?           never declared its range
+    door           │    ?           not known
+                   now  to`,
+  )
+})
+
+t.test('advice about nothing at all has no drawing', async (t) => {
+  const text = advice({ live: null, current: null, previous: [] })
+  t.equal(text.split('\n').length, 2)
+  t.match(text, /✓ invoices: a migration to 44 closes nothing/)
+})
+
+t.test('the drawing stays within its width, whatever the names, the versions and their number', async (t) => {
+  const name = 'f'.repeat(64)
+  const day = (n: number) => 20261100000000 + n * 1_000_000
+  const many = Array.from({ length: 40 }, (_, n) => ({
+    release: `${n}-${name}`,
+    range: { min: n, max: n + 2 },
+  }))
+  const few = { live: { release: name, range: { min: day(1), max: day(9) } }, current: day(5), to: day(7) }
+  for (const text of [advice({ previous: many }), advice({ ...few, previous: many.slice(0, 2) })]) {
+    const drawn = text.split('\n').filter((line) => /[┿│✓✗]/.test(line) && !line.includes('invoices'))
+    t.ok(drawn.length > 3)
+    for (const line of drawn) t.ok([...line].length <= 120, line)
+  }
+})
+
+t.test('advice does not let a name drive the terminal', async (t) => {
+  const live = { release: 'r\x1b[2J43', range: { min: 42, max: 43 } }
+  t.notOk(advice({ live }).includes('\x1b'))
 })

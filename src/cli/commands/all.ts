@@ -2,7 +2,8 @@
 import { deploy, promote, rollback, stage } from './acting.ts'
 import type { Command } from './command.ts'
 import { generateKeys } from './keys.ts'
-import { check, history, status } from './reading.ts'
+import { lint } from './lint.ts'
+import { advice, check, history, status } from './reading.ts'
 import { serve } from './serve.ts'
 import { verify } from './verify-app.ts'
 
@@ -15,6 +16,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   promote,
   rollback,
   deploy,
+  advice,
   history,
+  lint,
   'verify-app': verify,
 }

@@ -1,9 +1,11 @@
-// The commands that only look: `status`, `check` and `history`.
+// The commands that only look: `status`, `check`, `advice` and `history`.
+import type { AdviceVerdict } from '../../gate/advice.ts'
 import type { JournalRecord } from '../../journal/record.ts'
-import type { CheckResult, ServiceStatus } from '../../switch/types.ts'
+import type { AdviceResult, CheckResult, ServiceStatus } from '../../switch/types.ts'
 import { answer, type Call, EXIT, Failure, setting } from '../call.ts'
 import { type AdminClient, serviceOf, withAdmin } from '../client.ts'
 import { CLIENT } from '../flags.ts'
+import { printAdvice } from '../print/advice.ts'
 import { printHistory } from '../print/history.ts'
 import { printStatus } from '../print/status.ts'
 import { printCheck } from '../print/verdict.ts'
@@ -56,6 +58,29 @@ export const check: Command = {
       )
       answer(call, result, () => printCheck(result, stdoutStyle(call)))
       return result.allowed ? EXIT.done : EXIT.refused
+    }),
+}
+
+/** What the kit's `/migrations/run` does without being told that the consequence is accepted. */
+const IS_HARMLESS: Record<AdviceVerdict, boolean> = {
+  two_way_door: true,
+  no_rollback_target: true,
+  one_way_door: false,
+  breaks_live: false,
+}
+
+export const advice: Command = {
+  operands: [],
+  flags: [...CLIENT, 'to'],
+  about: 'say what a migration of the database would break, and whether there would be a way back',
+  run: (call) =>
+    withAdmin(call, async (admin) => {
+      const to = numberOf(call, 'to')
+      if (to === undefined) throw new Failure(EXIT.usage, 'Say which schema version: slotgate advice --to N.')
+      const service = await serviceOf(call, admin)
+      const result = await admin.get<AdviceResult>(`${pathTo(service, 'advice')}?to=${to}`)
+      answer(call, result, () => printAdvice(result, stdoutStyle(call)))
+      return result.verdict !== null && IS_HARMLESS[result.verdict] ? EXIT.done : EXIT.refused
     }),
 }
 
