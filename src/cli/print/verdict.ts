@@ -3,14 +3,11 @@ import { rangeOf, type SchemaStatus } from '../../contract.ts'
 import type { Code, Problem, Reason } from '../../errors.ts'
 import type { Verdict } from '../../gate/judge.ts'
 import type { CheckResult, StageResult, SwitchResult } from '../../switch/types.ts'
+import { quoted } from '../shell.ts'
 import { type Style, tame } from '../style.ts'
 import { type Fit, fit } from './status.ts'
 
 type Party = NonNullable<Verdict['live']>
-
-/** A word for a shell: bare where it is harmless, else in single quotes. */
-const quoted = (word: string): string =>
-  /^[\w./:@-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 
 /** The call that runs the migrations of a release: on the release itself, slotgate never does. */
 function runMigrations(internalUrl: string): string {
@@ -154,6 +151,9 @@ function formerText({ operation, live, previous }: SwitchResult): string[] {
 export function printSwitch(result: SwitchResult, style: Style): string {
   const { service, live, generation, verdict, took_ms: tookMs } = result
   const mark = style.green('✓')
+  if (verdict === null) {
+    return `${mark} ${service}: ${style.bold(live.release)} is live in ${live.slot} already (generation ${generation}); nothing was done`
+  }
   return [
     `${mark} ${service}: ${style.bold(live.release)} is live in ${live.slot} (generation ${generation}, ${Math.round(tookMs)} ms)`,
     ...formerText(result),
