@@ -22,6 +22,7 @@ import { Lock } from './switch/lock.ts'
 import { restore, resume } from './switch/resume.ts'
 import type { Service } from './switch/service.ts'
 import type { Control } from './switch/types.ts'
+import { watch } from './switch/watch.ts'
 
 export interface Slotgate {
   /** Where the front door listens; the port that was chosen where the config says 0. */
@@ -90,7 +91,10 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   undo.push(() => relay.close(0))
   await stopLeftovers(journal, stateDir, log)
   await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
-  for (const service of services) resume(service)
+  for (const service of services) {
+    resume(service)
+    void watch(service)
+  }
   const control = createControl(services, journal)
   const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })
   // Last, because it may wait for the next second before it takes signed calls; the front door need not.

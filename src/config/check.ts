@@ -99,11 +99,17 @@ const buildService = (name: string, service: WholeService): ServiceConfig => ({
     timeoutMs: service.health.timeout,
     withinMs: service.health.within,
   },
-  schema: service.schema === 'off' ? 'off' : { path: service.schema.path, withinMs: service.schema.within },
+  schema: service.schema === 'off' ? 'off' : buildSchema(service.schema),
   drain: { withinMs: service.drain.within, tunnelsWithinMs: service.drain.tunnels_within },
   ...(service.first !== null && { first: service.first }),
   previous: service.previous,
   hiddenPaths: hiddenPathsOf(service),
+})
+
+const buildSchema = ({ path, within, interval }: Exclude<WholeService['schema'], 'off'>) => ({
+  path,
+  withinMs: within,
+  intervalMs: interval,
 })
 
 const buildReleases = ({

@@ -177,6 +177,11 @@ const SERVICE = map({
       map({
         path: defaulted(urlPath, '/schema/status', 'answers the schema status on the internal port'),
         within: defaulted(duration(), '3s', 'how long one whole answer may take'),
+        interval: defaulted(
+          duration({ atLeastMs: 10 }),
+          '5s',
+          'how often the live release, and the former one while it runs, are asked between switches',
+        ),
       }),
     ),
     'how a release is asked for its schema; `off` for an app without a database',

@@ -59,7 +59,7 @@ export interface ServiceConfig {
   releases?: ProcessReleases
   slots?: Readonly<Record<SlotName, SlotAddresses>>
   health: HealthConfig
-  schema: { path: string; withinMs: number } | 'off'
+  schema: { path: string; withinMs: number; intervalMs: number } | 'off'
   drain: { withinMs: number; tunnelsWithinMs: number }
   first?: string
   previous: 'keep' | 'stop'

@@ -18,6 +18,12 @@ export const EVENTS = [
   'flipped',
   'refused',
   'drained',
+  'schema_version_changed',
+  'schema_version_regressed',
+  'schema_live_incompatible',
+  'schema_live_compatible',
+  'rollback_door_closed',
+  'rollback_door_opened',
   'alarm',
   'leftover_stopped',
 ] as const
@@ -48,6 +54,14 @@ export interface JournalRecord extends JournalEvent {
   prev: string
 }
 
+/** What the watch has said of a service's schema: each thing is said once for each change, over restarts too. */
+export interface Watched {
+  /** null: no release ever said. */
+  version: number | null
+  liveFits: boolean
+  doorOpen: boolean
+}
+
 /** What the journal says of one service; the pointer comes from here after a restart. */
 export interface ServiceState {
   generation: number
@@ -62,6 +76,7 @@ export interface ServiceState {
   ranges: Record<string, Range>
   /** Releases whose setup has ended well. */
   setUp: string[]
+  watched: Watched
 }
 
 export interface JournalState {
@@ -87,6 +102,7 @@ export const emptyService = (): ServiceState => ({
   wasLive: [],
   ranges: {},
   setUp: [],
+  watched: { version: null, liveFits: true, doorOpen: false },
 })
 
 /**
@@ -118,12 +134,33 @@ function foldOpen(open: JournalState['open'], record: JournalRecord): void {
 function foldService(service: ServiceState, record: JournalRecord): void {
   // Every verdict carries what both releases said of themselves; their ranges are remembered from there.
   Object.assign(service.ranges, record.ranges)
+  foldWatched(service.watched, record)
   const { slot, release } = record
   if (release === undefined) return
   if (record.event === 'setup_done') putFirst(service.setUp, release)
   if (slot === undefined) return
   if (record.event === 'staged') service.slots[slot] = release
   if (record.event === 'flipped') foldFlip(service, record, slot, release)
+}
+
+function foldWatched(watched: Watched, { event, after, evidence }: JournalRecord): void {
+  if (event === 'flipped') {
+    // The gate has just said that it fits. Where the schema is, the first flip tells; from then on the watch does.
+    watched.liveFits = true
+    watched.version ??= versionIn(evidence)
+  }
+  if (event === 'schema_version_changed' || event === 'schema_version_regressed')
+    watched.version = Number(after)
+  if (event === 'schema_live_incompatible') watched.liveFits = false
+  if (event === 'schema_live_compatible') watched.liveFits = true
+  if (event === 'rollback_door_closed') watched.doorOpen = false
+  if (event === 'rollback_door_opened') watched.doorOpen = true
+}
+
+/** Where the target of a decision read that the schema is. */
+function versionIn(evidence: unknown): number | null {
+  const { target } = (evidence ?? {}) as { target?: { status?: { current_schema_version?: number } | null } }
+  return target?.status?.current_schema_version ?? null
 }
 
 function foldFlip(service: ServiceState, record: JournalRecord, slot: SlotName, release: string): void {

@@ -648,7 +648,7 @@ t.test('what is not written has its default', async (t) => {
           env: {},
         },
         health: { path: '/healthz', intervalMs: 250, timeoutMs: 2_000, withinMs: 30_000 },
-        schema: { path: '/schema/status', withinMs: 3_000 },
+        schema: { path: '/schema/status', withinMs: 3_000, intervalMs: 5_000 },
         drain: { withinMs: 30_000, tunnelsWithinMs: 300_000 },
         first: 'r1',
         previous: 'keep',

@@ -27,6 +27,9 @@ const COLOURED: Partial<Record<JournalRecord['event'], 'green' | 'red' | 'yellow
   boot_failed: 'red',
   exited: 'yellow',
   restarting: 'yellow',
+  schema_version_regressed: 'yellow',
+  schema_live_incompatible: 'red',
+  rollback_door_closed: 'yellow',
 }
 
 function rowOf(record: JournalRecord, style: Style): string[] {

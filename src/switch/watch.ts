@@ -1,0 +1,83 @@
+// The watch: between switches it asks the live release, and the former one while it still runs, where the schema is,
+// and says what has changed. It never switches: a verdict takes no traffic from a release that serves.
+import { type Facts, messageOf } from '../errors.ts'
+import type { Reading } from '../gate/judge.ts'
+import { askable, liveAskable } from './ask.ts'
+import { doorNow } from './door.ts'
+import { type Fit, fitOf } from './fit.ts'
+import { type Notice, say } from './say.ts'
+import { idleSlot, recorded, rollbackTargets, type Service } from './service.ts'
+import { waitFor } from './wait.ts'
+
+/** How often a service without schema is looked at, in case a reload gives it one. */
+const OFF_INTERVAL_MS = 5_000
+
+/** Watches a service until slotgate ends. Never rejects. */
+export async function watch(service: Service): Promise<void> {
+  const { closing, log, name } = service
+  const intervalMs = ({ schema }: Service['config']) =>
+    schema === 'off' ? OFF_INTERVAL_MS : schema.intervalMs
+  while (await waitFor(intervalMs(service.config), closing)) {
+    await look(service).catch((error: unknown) =>
+      log.error({ service: name, err: error }, `what the watch saw: ${messageOf(error)}`),
+    )
+  }
+}
+
+/** One look. What the journal does not have is said, and will be said by the next look if the journal refuses it. */
+async function look(service: Service): Promise<void> {
+  const { table, index, closing } = service
+  const { generation } = table.pointer(index)
+  const live = liveAskable(service)
+  const { schema } = service.config
+  if (!live || schema === 'off') return
+  const [reading, idle] = await Promise.all([live.read(schema.withinMs), readFormer(service)])
+  // A switch makes these readings void: they may be of the release that left.
+  if (closing.aborted || table.pointer(index).generation !== generation) return
+  const fit = fitOf({ ...live, reading })
+  if (fit === null) return
+  for (const { level, notice, facts } of changes(service, live.release, fit, idle)) {
+    await say(service, level, notice, facts)
+  }
+}
+
+/** What the release says that a rollback would go to, if its process still is in the idle slot. */
+async function readFormer(service: Service): Promise<Reading | null> {
+  const { schema } = service.config
+  const occupant = service.occupants.get(idleSlot(service))
+  const isFormer = occupant?.release === rollbackTargets(service)[0]
+  if (!isFormer || !occupant?.instance || schema === 'off') return null
+  return askable(service, occupant.instance, 'idle').read(schema.withinMs)
+}
+
+interface Change {
+  level: 'info' | 'warn' | 'error'
+  notice: Notice
+  facts: Facts
+}
+
+/** What is otherwise than the journal says that it is. */
+function changes(
+  service: Service,
+  release: string,
+  { current, reason: misfit }: Fit,
+  idle: Reading | null,
+): Change[] {
+  const { version, liveFits, doorOpen } = recorded(service).watched
+  const { open, to, code: cause, sentence: detail } = doorNow(service, current, idle)
+  const found: Change[] = []
+  const add = (level: Change['level'], notice: Notice, facts: Facts) =>
+    found.push({ level, notice, facts: { release, ...facts } })
+  if (version !== null && current < version) {
+    add('warn', 'schema_version_regressed', { before: version, after: current })
+  } else if (current !== version) {
+    add('info', 'schema_version_changed', { before: version ?? 'an unknown version', after: current })
+  }
+  if (misfit && liveFits) {
+    add('error', 'schema_live_incompatible', { current, cause: misfit.code, detail: misfit.sentence })
+  }
+  if (!misfit && !liveFits) add('info', 'schema_live_compatible', { current })
+  if (open === false && doorOpen) add('warn', 'rollback_door_closed', { current, to, cause, detail })
+  if (open === true && !doorOpen) add('info', 'rollback_door_opened', { current, to, detail })
+  return found
+}
