@@ -1,8 +1,7 @@
 // What was found about an app in words: a line for each rule, what would help below it, and the sum.
-import type { Address } from '../../config/types.ts'
-import { urlOf } from '../../slots/ask.ts'
 import { counted, type Style, tame } from '../style.ts'
 import type { Finding } from '../verify/finding.ts'
+import type { Verification } from '../verify/verify.ts'
 
 function mark({ holds }: Finding, style: Style): string {
   if (holds === null) return style.yellow('?')
@@ -24,9 +23,9 @@ function sum(findings: readonly Finding[], style: Style): string {
     : `${style.red('✗')} The contract does not hold: ${counted(broken, 'rule')} broken. docs/contract.md has them all.`
 }
 
-export const printVerify = (internal: Address, findings: readonly Finding[], style: Style): string =>
+export const printVerify = ({ internal, findings }: Verification, style: Style): string =>
   [
-    `app at ${style.bold(urlOf(internal))}`,
+    `app at ${style.bold(internal)}`,
     ...findings.flatMap((each) => lines(each, style)),
     sum(findings, style),
   ].join('\n')
