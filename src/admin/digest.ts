@@ -8,9 +8,6 @@ const HASHES = { 'sha-256': 'sha256', 'sha-512': 'sha512' } as const
 /** Listed as deprecated in the registry of RFC 9530 §7.2. Ignoring one would hide that somebody relies on it. */
 const DEPRECATED = ['md5', 'sha', 'unixsum', 'unixcksum', 'adler', 'crc32c']
 
-export const digestOf = (body: Uint8Array): string =>
-  `sha-256=:${createHash('sha256').update(body).digest('base64')}:`
-
 /**
  * @param value the field's one line
  * @param body the bytes as they were received, before any parsing

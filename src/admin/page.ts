@@ -1,5 +1,6 @@
 // What somebody without a signature gets to read: how to sign, as text or as a small page.
-import { REQUIRED_COMPONENTS, REQUIRED_PARAMETERS, TAG } from './signature.ts'
+import { REQUIRED_COMPONENTS, TAG } from '../signing.ts'
+import { REQUIRED_PARAMETERS } from './signature.ts'
 
 const COMPONENTS = REQUIRED_COMPONENTS.map((name) => `"${name}"`).join(' ')
 

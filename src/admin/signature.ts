@@ -1,5 +1,5 @@
-// Signs and verifies admin calls with HTTP Message Signatures (RFC 9421). The one file that knows `http-message-sig`,
-// which parses the fields and builds the signature base; what may be signed, by whom and when is decided here.
+// Verifies admin calls, signed with HTTP Message Signatures (RFC 9421). The one file that knows `http-message-sig`, which
+// parses the fields and builds the signature base; what may be signed, by whom and when is decided here.
 import {
   createHmac,
   createPublicKey,
@@ -7,37 +7,28 @@ import {
   generateKeyPairSync,
   type KeyObject,
   randomBytes,
-  sign,
   timingSafeEqual,
   verify,
 } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  createSignatureSync,
   isSignatureError,
   type RequestDescriptor,
   type UntrustedSignatureCandidate,
   verifySignature,
 } from 'http-message-sig'
 import type { AdminKey } from '../config/types.ts'
-import { checkDigest, digestOf } from './digest.ts'
+import { COVERED_IF_PRESENT, REQUIRED_COMPONENTS, TAG } from '../signing.ts'
+import { checkDigest } from './digest.ts'
 import { byteSequences, type Fields, has, single } from './fields.ts'
 import type { NonceStore } from './nonces.ts'
 import { Refusal } from './refusal.ts'
 
-export const TAG = 'slotgate-admin-v1'
-
-/** What every signature covers. */
-export const REQUIRED_COMPONENTS = ['@method', '@authority', '@path', '@query', 'content-digest'] as const
-/** Covered as well when the request has them, because they change what it means. */
-export const COVERED_IF_PRESENT = ['content-type', 'if-match'] as const
 export const REQUIRED_PARAMETERS = ['created', 'expires', 'nonce', 'keyid', 'tag'] as const
 
 export const MAX_LIFETIME_S = 300
-const LIFETIME_S = 60
 export const SKEW_S = 5
 
-const LABEL = 'slotgate'
 /** 128 bits are 22 characters of base64; longer ones only fill memory. */
 const NONCE = /^[A-Za-z0-9+/_=-]{22,128}$/
 const KEY_ID_LIMIT = 128
@@ -45,33 +36,12 @@ const FIELD_LIMITS_BYTES = { 'signature-input': 1024, signature: 256, 'content-d
 
 type Algorithm = AdminKey['algorithm']
 
-/** A key to sign with: a private key, or a shared secret as secret key. */
-export interface SigningKey {
-  id: string
-  algorithm: Algorithm
-  privateKey: KeyObject
-}
-
 /** A key to verify with, and what its holder may do. */
 export interface VerificationKey {
   id: string
   algorithm: Algorithm
   key: KeyObject
   allow: AdminKey['allow']
-}
-
-export interface RequestToSign {
-  method: string
-  url: string | URL
-  body?: string | Uint8Array
-  /** `application/json` if there is a body and nothing else is said. */
-  contentType?: string
-  /** The header's value as it is sent, such as `"17"` with its quotes. */
-  ifMatch?: string
-  key: SigningKey
-  /** Milliseconds since the epoch; for tests. */
-  now?: number
-  nonce?: string
 }
 
 /** A request as it came in: nothing decoded, joined or made shorter. */
@@ -97,49 +67,6 @@ export interface VerifiedRequest {
   key: VerificationKey
   nonce: string
 }
-
-/**
- * @returns the header fields to send with the request, by lower-case name
- * @see DESIGN.md §8 and ADMIN.md §6.3
- */
-export function signRequest(request: RequestToSign): Record<string, string> {
-  const { method, key, body = '', ifMatch, now = Date.now() } = request
-  const url = new URL(request.url)
-  const bytes = Buffer.from(body)
-  const contentType = request.contentType ?? (bytes.length > 0 ? 'application/json' : undefined)
-  const headers = {
-    'content-digest': digestOf(bytes),
-    ...(contentType && { 'content-type': contentType }),
-    ...(ifMatch && { 'if-match': ifMatch }),
-  }
-  const created = Math.floor(now / 1000)
-  const { signature, signatureInput } = createSignatureSync(
-    {
-      kind: 'request',
-      method,
-      targetUri: url.href,
-      fields: Object.entries(headers).map(([name, value]) => ({ name, value })),
-    },
-    {
-      label: LABEL,
-      components: [...REQUIRED_COMPONENTS, ...COVERED_IF_PRESENT.filter((name) => name in headers)],
-      parameters: {
-        created,
-        expires: created + LIFETIME_S,
-        nonce: request.nonce ?? randomBytes(18).toString('base64url'),
-        keyid: key.id,
-        tag: TAG,
-      },
-      signer: { algorithm: key.algorithm, sign: (base) => signBase(key, base) },
-    },
-  )
-  return { ...headers, 'signature-input': signatureInput, signature }
-}
-
-const signBase = ({ algorithm, privateKey }: SigningKey, base: Uint8Array): Uint8Array =>
-  algorithm === 'ed25519'
-    ? sign(null, base, privateKey)
-    : createHmac('sha256', privateKey).update(base).digest()
 
 /** @returns the configured key in the form that verifies; its material was checked when the config was read */
 export function verificationKey({ id, algorithm, material, allow }: AdminKey): VerificationKey {

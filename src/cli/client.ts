@@ -1,8 +1,8 @@
 // Talks to the admin API: signs each call, follows nothing, repeats nothing, and says how to mend it when nobody answers.
 import { readFileSync } from 'node:fs'
 import type { Agent, Dispatcher } from 'undici'
-import { type SigningKey, signRequest } from '../admin/signature.ts'
 import { messageOf, type Problem } from '../errors.ts'
+import { type SigningKey, signRequest } from '../signing.ts'
 import type { ServiceStatus } from '../switch/types.ts'
 import { type Call, EXIT, Failure, ProblemAnswer, setting } from './call.ts'
 import { readKeyFile } from './keyfile.ts'

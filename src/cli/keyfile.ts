@@ -1,19 +1,10 @@
 // The private key of a caller: how it is made, written and read again.
-import {
-  createPrivateKey,
-  createSecretKey,
-  generateKeyPairSync,
-  type KeyObject,
-  randomBytes,
-} from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import type { SigningKey } from '../admin/signature.ts'
-import { checkKeyMaterial, MIN_SECRET_BYTES, parseBase64 } from '../config/keys.ts'
 import { messageOf } from '../errors.ts'
+import { type Algorithm, MIN_SECRET_BYTES, parseSigningKey, type SigningKey } from '../signing.ts'
 import { EXIT, Failure } from './call.ts'
-
-export type Algorithm = SigningKey['algorithm']
 
 export interface NewKey {
   /** What goes into the file: PKCS #8 PEM, or the secret in base64. */
@@ -60,7 +51,7 @@ export interface KeyFile {
  */
 export function readKeyFile(file: string, id = basename(file).replace(/\.key$/, '')): KeyFile {
   const { content, mode } = contentOf(file)
-  return { key: { id, ...parseKey(file, content.trim()) }, isOpenToOthers: (mode & OTHERS) !== 0 }
+  return { key: { id, ...parseKey(file, content) }, isOpenToOthers: (mode & OTHERS) !== 0 }
 }
 
 function contentOf(file: string): { content: string; mode: number } {
@@ -79,22 +70,11 @@ function contentOf(file: string): { content: string; mode: number } {
 }
 
 function parseKey(file: string, content: string): Omit<SigningKey, 'id'> {
-  if (content.startsWith('-----BEGIN')) return { algorithm: 'ed25519', privateKey: parsePem(file, content) }
-  const secret = parseBase64(content)
-  if (secret === null) throw notAKey(file, 'it is neither PEM nor base64')
-  const objection = checkKeyMaterial('hmac-sha256', secret)
-  if (objection !== null) throw notAKey(file, objection)
-  return { algorithm: 'hmac-sha256', privateKey: createSecretKey(secret) }
-}
-
-function parsePem(file: string, content: string): KeyObject {
   try {
-    const key = createPrivateKey(content)
-    if (key.asymmetricKeyType === 'ed25519') return key
-  } catch {
-    throw notAKey(file, 'it is no private key in PEM, or one with a passphrase')
+    return parseSigningKey(content)
+  } catch (error) {
+    throw notAKey(file, messageOf(error))
   }
-  throw notAKey(file, 'only Ed25519 private keys sign')
 }
 
 const notAKey = (file: string, why: string): Failure =>

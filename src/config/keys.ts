@@ -1,4 +1,5 @@
 // Reads and judges the key material of the admin door, so that a key which would let anybody in is never loaded.
+import { checkSecret, parseBase64 } from '../signing.ts'
 
 /** RFC 8032 §5.1: coordinates are numbers modulo this prime. */
 const P = 2n ** 255n - 19n
@@ -19,8 +20,6 @@ const SMALL_ORDER_Y: readonly bigint[] = [
   0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n,
 ]
 
-export const MIN_SECRET_BYTES = 32
-
 /** The y coordinate of an encoded point: little-endian, the top bit is the sign of x (RFC 8032 §5.1.2). */
 function yOf(bytes: Uint8Array): bigint {
   const bigEndian = Buffer.from(bytes).reverse()
@@ -35,11 +34,6 @@ function checkPublicKey(bytes: Uint8Array): string | null {
   return null
 }
 
-function checkSecret(bytes: Uint8Array): string | null {
-  if (bytes.length >= MIN_SECRET_BYTES) return null
-  return `an HMAC secret needs at least ${MIN_SECRET_BYTES} random bytes, this one has ${bytes.length}`
-}
-
 /**
  * @param bytes the 32 raw bytes of an Ed25519 public key, or an HMAC secret
  * @returns why the key must not be used, as part of a sentence; null if nothing speaks against it
@@ -47,20 +41,6 @@ function checkSecret(bytes: Uint8Array): string | null {
  */
 export const checkKeyMaterial = (algorithm: 'ed25519' | 'hmac-sha256', bytes: Uint8Array): string | null =>
   algorithm === 'ed25519' ? checkPublicKey(bytes) : checkSecret(bytes)
-
-/**
- * Decodes base64 or base64url, padded or not, and nothing else: Node's own decoder skips what it does not know.
- *
- * @returns the bytes, or null if the text has any other character or stray bits
- */
-export function parseBase64(text: string): Uint8Array | null {
-  const plain = text
-    .replaceAll('-', '+')
-    .replaceAll('_', '/')
-    .replace(/={1,2}$/, '')
-  const bytes = Buffer.from(plain, 'base64')
-  return plain !== '' && bytes.toString('base64').replace(/=+$/, '') === plain ? bytes : null
-}
 
 /**
  * @param text an Ed25519 public key: its 32 bytes or its SPKI DER in base64 or base64url, or SPKI PEM

@@ -1,7 +1,8 @@
 // Keys and certificates: reads what the config names and judges it, so that nothing weak or foreign is ever loaded.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { messageOf } from '../errors.ts'
-import { checkKeyMaterial, parseBase64, parsePublicKey } from './keys.ts'
+import { parseBase64 } from '../signing.ts'
+import { checkKeyMaterial, parsePublicKey } from './keys.ts'
 import type { Reading } from './reading.ts'
 import type { AdminKeyDraft, ConfigDraft } from './schema.ts'
 import type { AdminConfig, AdminKey } from './types.ts'

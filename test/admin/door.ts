@@ -7,10 +7,10 @@ import { connect } from 'node:net'
 import type { Test } from 'tap'
 import type { AuditLine } from '../../src/admin/audit.ts'
 import { type Admin, type AdminOptions, createAdmin } from '../../src/admin/server.ts'
-import type { SigningKey } from '../../src/admin/signature.ts'
 import { ACTIONS, type AdminKey } from '../../src/config/types.ts'
 import type { JournalRecord } from '../../src/journal/record.ts'
 import { silentLogger } from '../../src/log.ts'
+import type { SigningKey } from '../../src/signing.ts'
 import type {
   AdviceResult,
   CheckResult,
@@ -84,6 +84,7 @@ export const status: ServiceStatus = {
     internal_url: 'http://127.0.0.1:3901',
     since: '2026-11-22T12:00:00.000Z',
     restarts: 0,
+    taken_over: false,
     schema: {
       current: 42,
       min: 41,
@@ -110,6 +111,7 @@ export const status: ServiceStatus = {
     internal_url: null,
     since: null,
     restarts: 0,
+    taken_over: false,
     schema: null,
     schema_problem: { code: 'schema_status_unreachable', sentence: 'Nothing answers.' },
     recorded_range: null,

@@ -4,9 +4,9 @@ import { request as httpsRequest } from 'node:https'
 import { connect, createServer } from 'node:net'
 import t from 'tap'
 import { createAdmin } from '../../src/admin/server.ts'
-import { signRequest } from '../../src/admin/signature.ts'
 import { SlotgateError } from '../../src/errors.ts'
 import { createLogger, silentLogger } from '../../src/log.ts'
+import { signRequest } from '../../src/signing.ts'
 import {
   type Answer,
   adminKeys,

@@ -5,12 +5,8 @@ import { createSignatureSync } from 'http-message-sig'
 import t from 'tap'
 import { checkDigest } from '../../src/admin/digest.ts'
 import { NonceStore } from '../../src/admin/nonces.ts'
-import {
-  type ReceivedRequest,
-  signRequest,
-  verificationKey,
-  verifyRequest,
-} from '../../src/admin/signature.ts'
+import { type ReceivedRequest, verificationKey, verifyRequest } from '../../src/admin/signature.ts'
+import { REQUIRED_COMPONENTS, signRequest, TAG } from '../../src/signing.ts'
 import { adminKeys, componentOf, freshNonce, machine, ops, privateKey, signBase } from './door.ts'
 
 interface Vectors {
@@ -113,6 +109,38 @@ for (const key of [ops, machine]) {
     t.equal(verified.key.id, key.id)
   })
 }
+
+t.test('what is signed has the bytes that the library would have signed', async (t) => {
+  for (const url of [
+    'http://127.0.0.1:8081/v1/services',
+    'https://Slotgate.Test:443/v1/services/my%20app/advice?to=44',
+    'http://[::1]:8081/a/../b?x=%22&&y',
+  ]) {
+    const key = { ...ops, id: 'a "key" with a \\ in it' }
+    const signed = signRequest({ method: 'GET', url, key, now: 1_700_000_000_000, nonce: freshNonce() })
+    const [, parameters = ''] = /\);(.*)$/.exec(signed['signature-input'] ?? '') ?? []
+    const nonce = /nonce="([^"]+)"/.exec(parameters)?.[1] ?? ''
+    const expected = createSignatureSync(
+      {
+        kind: 'request',
+        method: 'GET',
+        targetUri: new URL(url).href,
+        fields: [{ name: 'content-digest', value: signed['content-digest'] ?? '' }],
+      },
+      {
+        label: 'slotgate',
+        components: [...REQUIRED_COMPONENTS],
+        parameters: { created: 1_700_000_000, expires: 1_700_000_060, nonce, keyid: key.id, tag: TAG },
+        signer: { algorithm: 'ed25519', sign: (base) => signBase(privateKey, Buffer.from(base).toString()) },
+      },
+    )
+    t.same([signed['signature-input'], signed.signature], [expected.signatureInput, expected.signature], url)
+  }
+  t.throws(
+    () => signRequest({ method: 'GET', url: 'http://a/', key: { ...ops, id: 'ключ' } }),
+    /printable ASCII/,
+  )
+})
 
 t.test('each call is signed with a nonce of its own', async (t) => {
   const headers = () => signRequest({ method: 'GET', url: 'http://127.0.0.1:8081/v1/services', key: ops })

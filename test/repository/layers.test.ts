@@ -41,11 +41,11 @@ t.test('no file imports itself by a detour', async (t) => {
 })
 
 t.test(
-  'the kit imports nothing of slotgate but the contract, the errors and what a migrations folder is',
+  'the kit imports of slotgate what its answers, its migrations folder and its signed question are made of',
   async (t) => {
     for (const { file, target } of localImports()) {
       if (!file.startsWith('kit/') || target.startsWith('kit/')) continue
-      t.match(target, /^(contract|errors|migration-files)\.ts$/, `${file} imports ${target}`)
+      t.match(target, /^(contract|errors|migration-files|signing)\.ts$/, `${file} imports ${target}`)
     }
   },
 )

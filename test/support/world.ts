@@ -11,11 +11,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { request } from 'undici'
-import { signRequest } from '../../src/admin/signature.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { ListenAddress } from '../../src/config/types.ts'
 import { createLogger } from '../../src/log.ts'
 import { start } from '../../src/main.ts'
+import { signRequest } from '../../src/signing.ts'
 import type { ServiceStatus } from '../../src/switch/types.ts'
 
 /** How a release of the fixture app behaves. */

@@ -2,8 +2,9 @@
 import { resolve } from 'node:path'
 import { judgeKeyId } from '../../config/scalars.ts'
 import { ACTIONS, type Action } from '../../config/types.ts'
+import type { Algorithm } from '../../signing.ts'
 import { answer, type Call, EXIT, Failure, setting } from '../call.ts'
-import { type Algorithm, generateKey, writeKeyFile } from '../keyfile.ts'
+import { generateKey, writeKeyFile } from '../keyfile.ts'
 import type { Command } from './command.ts'
 
 export const generateKeys: Command = {
