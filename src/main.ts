@@ -10,7 +10,9 @@ import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createRelay, type Relay, workersOf } from './relay/relay.ts'
 import type { Driver } from './slots/drivers/driver.ts'
+import { createGitDriver } from './slots/drivers/git.ts'
 import { createProcessDriver } from './slots/drivers/process.ts'
+import { folderSource } from './slots/drivers/source.ts'
 import { createUrlDriver } from './slots/drivers/url.ts'
 import { stopLeftovers, stopStragglers } from './slots/leftovers.ts'
 import { Occupants } from './slots/occupants.ts'
@@ -46,8 +48,9 @@ interface Current {
 }
 
 /**
- * Starts everything, in the order in which a failure leaves nothing behind: own the state folder, read the journal and
- * point where it says, open the doors, end what a crash left over, bring the live releases up.
+ * Starts everything, in the order in which a failure leaves nothing behind but what ran before: own the state folder, read
+ * the journal and point where it says, take over what still runs, open the doors, end what else a crash left over, bring
+ * the live releases up.
  *
  * @throws SlotgateError `state_dir_in_use`, `state_dir_unusable`, `journal_broken`, `port_in_use`, `listen_failed`
  */
@@ -84,12 +87,13 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   const current = { config }
   const parts = { current, table, relay, journal, log, closing: closing.signal }
   const services = config.services.map(({ name }, index) => createService({ index, name, ...parts }))
-  undo.push(() => Promise.all(services.map(({ occupants }) => occupants.close())))
+  undo.push(() => Promise.all(services.map(({ occupants }) => occupants.giveUp())))
   undo.push(async () => closing.abort())
   await Promise.all(services.map(restore))
   const frontDoor = await relay.listen()
   undo.push(() => relay.close(0))
-  await stopLeftovers(journal, stateDir, log)
+  const keep = new Set(services.flatMap(({ occupants }) => occupants.takenOver()))
+  await stopLeftovers({ journal, stateDir, log, keep })
   await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
   for (const service of services) {
     resume(service)
@@ -113,6 +117,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
       await operationsEnded
       await Promise.all(services.map(({ occupants }) => occupants.close()))
       await stopStragglers(stateDir)
+      await Promise.all(services.map(({ driver }) => driver.close?.()))
       await admin.close()
       await journal.append({ event: 'slotgate_stopped', actor: 'slotgate' }).catch(() => {})
       await journal.close()
@@ -194,14 +199,16 @@ function createDriver(
   const { name, releases, slots } = settings()
   if (slots) return createUrlDriver({ slots, health: () => settings().health })
   if (!releases) return fail(name)
-  return createProcessDriver({
+  const options = {
     service: name,
-    releases,
     settings: () => ({ health: settings().health, stopWithinMs: settings().drain.withinMs }),
     stateDir,
     journal,
     log,
-  })
+  }
+  return releases.driver === 'git'
+    ? createGitDriver({ ...options, releases })
+    : createProcessDriver({ ...options, releases, source: folderSource(releases.cwd, name, journal) })
 }
 
 function reload(current: Current, next: Config, admin: Admin): { changed: string[]; cannot: string[] } {

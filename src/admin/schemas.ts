@@ -1,6 +1,6 @@
 // JSON schemas of what the admin API takes and answers. Those of the input are enforced; those of the answers describe
 // the types of switch/types.ts for the OpenAPI document, and a test holds the two together.
-import { RELEASE_ID } from '../config/scalars.ts'
+import { RELEASE_NAME } from '../config/scalars.ts'
 import { SLOTS } from '../contract.ts'
 import { EVENTS } from '../journal/record.ts'
 
@@ -24,7 +24,7 @@ function object(properties: Properties, { optional = [] as string[], open = fals
   return { type: 'object', properties, required, additionalProperties: open }
 }
 
-const release: Schema = { type: 'string', pattern: RELEASE_ID.source, examples: ['r42'] }
+const release: Schema = { type: 'string', pattern: RELEASE_NAME.source, examples: ['r42'] }
 
 // What callers send.
 export const serviceParams = object({ service: { type: 'string', minLength: 1, maxLength: 255 } })
@@ -102,6 +102,7 @@ const slotView = object({
   internal_url: textOrNull,
   since: timeOrNull,
   restarts: count,
+  taken_over: flag,
   schema: orNull(schemaView),
   schema_problem: orNull(reasonSchema),
   recorded_range: orNull(range),
@@ -215,7 +216,7 @@ export const switchResult = object({
   generation: count,
   live: placed,
   previous: orNull(placed),
-  verdict,
+  verdict: orNull(verdict),
   attempts: count,
   took_ms: { type: 'number', minimum: 0 },
 })

@@ -25,6 +25,7 @@ export const EVENTS = [
   'rollback_door_closed',
   'rollback_door_opened',
   'alarm',
+  'taken_over',
   'leftover_stopped',
 ] as const
 export type EventName = (typeof EVENTS)[number]
@@ -68,6 +69,8 @@ export interface ServiceState {
   live: { slot: SlotName; release: string } | null
   /** What was last put into each slot. */
   slots: Partial<Record<SlotName, string>>
+  /** The boot that runs, or last ran, in each slot, and whether it was ever live. */
+  boots: Partial<Record<SlotName, { bootId: string; wasLive: boolean }>>
   /** The releases that a plain rollback goes through, newest first; never the live one. */
   previous: string[]
   /** Every release that was ever live, newest first. */
@@ -82,7 +85,20 @@ export interface ServiceState {
 export interface JournalState {
   services: Record<string, ServiceState>
   /** Boots that no `stopped`, `exited` or `boot_failed` has ended: what a crash of slotgate may have left over. */
-  open: Record<string, { pid: number | null; startTime: string | null; release: string; service: string }>
+  open: Record<string, OpenBoot>
+}
+
+export interface OpenBoot {
+  pid: number | null
+  startTime: string | null
+  release: string
+  service: string
+  port: number | null
+  internalPort: number | null
+  /** ISO time of the boot. */
+  since: string
+  /** Whether it became healthy; what did not, is nobody's. */
+  booted: boolean
 }
 
 export const hashLine = (line: string): string => createHash('sha256').update(line).digest('hex')
@@ -98,6 +114,7 @@ export const emptyService = (): ServiceState => ({
   generation: 0,
   live: null,
   slots: {},
+  boots: {},
   previous: [],
   wasLive: [],
   ranges: {},
@@ -113,7 +130,7 @@ export function fold(state: JournalState, record: JournalRecord): void {
   if (record.service === undefined) return
   state.services[record.service] ??= emptyService()
   const service = state.services[record.service]
-  if (service) foldService(service, record)
+  if (service) foldService(service, record, state.open)
 }
 
 const ENDS_A_BOOT = new Set<EventName>(['boot_failed', 'exited', 'stopped', 'leftover_stopped'])
@@ -122,16 +139,24 @@ function foldOpen(open: JournalState['open'], record: JournalRecord): void {
   const bootId = record.boot_id
   if (typeof bootId !== 'string') return
   if (ENDS_A_BOOT.has(record.event)) delete open[bootId]
+  const boot = open[bootId]
+  if (record.event === 'booted' && boot) boot.booted = true
   if (record.event !== 'booting') return
   open[bootId] = {
-    pid: typeof record.pid === 'number' ? record.pid : null,
+    pid: numberOrNull(record.pid),
     startTime: typeof record.start_time === 'string' ? record.start_time : null,
     release: record.release ?? '',
     service: record.service ?? '',
+    port: numberOrNull(record.port),
+    internalPort: numberOrNull(record.internal_port),
+    since: record.time,
+    booted: false,
   }
 }
 
-function foldService(service: ServiceState, record: JournalRecord): void {
+const numberOrNull = (value: unknown): number | null => (typeof value === 'number' ? value : null)
+
+function foldService(service: ServiceState, record: JournalRecord, open: JournalState['open']): void {
   // Every verdict carries what both releases said of themselves; their ranges are remembered from there.
   Object.assign(service.ranges, record.ranges)
   foldWatched(service.watched, record)
@@ -140,6 +165,7 @@ function foldService(service: ServiceState, record: JournalRecord): void {
   if (record.event === 'setup_done') putFirst(service.setUp, release)
   if (slot === undefined) return
   if (record.event === 'staged') service.slots[slot] = release
+  foldBoots(service, record, slot, open)
   if (record.event === 'flipped') foldFlip(service, record, slot, release)
 }
 
@@ -161,6 +187,24 @@ function foldWatched(watched: Watched, { event, after, evidence }: JournalRecord
 function versionIn(evidence: unknown): number | null {
   const { target } = (evidence ?? {}) as { target?: { status?: { current_schema_version?: number } | null } }
   return target?.status?.current_schema_version ?? null
+}
+
+/**
+ * Which process is in the slot. A boot alone puts nobody there, except where it starts the slot's own release again: a
+ * release that is being staged, or rehearsed, is nobody's until it is said to be somebody's.
+ */
+function foldBoots(
+  { boots, slots, live }: ServiceState,
+  { event, boot_id: bootId, rehearsal, release }: JournalRecord,
+  slot: SlotName,
+  open: JournalState['open'],
+): void {
+  if (typeof bootId !== 'string') return
+  const former = boots[slot]
+  const isAgain = slots[slot] === release && rehearsal !== true && !(former && open[former.bootId])
+  if (event === 'staged') boots[slot] = { bootId, wasLive: false }
+  else if (event === 'flipped') boots[slot] = { bootId, wasLive: true }
+  else if (event === 'booted' && isAgain) boots[slot] = { bootId, wasLive: live?.slot === slot }
 }
 
 function foldFlip(service: ServiceState, record: JournalRecord, slot: SlotName, release: string): void {

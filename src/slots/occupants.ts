@@ -179,6 +179,23 @@ export class Occupants {
     await Promise.all(this.#underWay)
   }
 
+  /** The boots that were taken over from an earlier slotgate. */
+  takenOver(): string[] {
+    const all = SLOTS.map((slot) => this.#slots[slot]?.instance)
+    return all.flatMap((instance) => (instance?.takenOver && instance.bootId ? [instance.bootId] : []))
+  }
+
+  /** When slotgate cannot start after all: what it took over is left as it was, what it booted is ended. */
+  async giveUp(): Promise<void> {
+    for (const slot of SLOTS) {
+      const occupant = this.#slots[slot]
+      if (!occupant?.instance?.takenOver) continue
+      occupant.instance.letGo()
+      occupant.instance = null
+    }
+    await this.close()
+  }
+
   #follow(occupant: Occupant, instance: Instance): void {
     void instance.exited.then(async (how) => {
       if (occupant.instance === instance) await this.#died(occupant, instance, how)

@@ -1,48 +1,221 @@
-// The output of a booted process: every line into the log, the last ones kept for the moment a boot fails.
-import type { Readable } from 'node:stream'
-import { StringDecoder } from 'node:string_decoder'
+// The output of a booted process: a file of its own, so that it outlives slotgate without a broken pipe. Every line goes
+// into the log, the last ones are kept for the moment a boot fails, and the file is kept short while it grows.
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
 
 const KEPT_LINES = 200
-/** A line that never ends must not fill the memory; it is cut into pieces of this many characters. */
+/** A line that never ends must not fill the memory; it is cut into pieces of this many bytes. */
 const LONGEST_LINE = 8 * 1024
+/** How often the file is looked at, and how much of it is read in one go. */
+const LOOK_MS = 50
+const CHUNK_BYTES = 256 * 1024
+/** What was read is cut off once there is this much of it. */
+const SHORT_BYTES = 1024 * 1024
+/** An app that writes faster than its lines can be logged loses some, and the disk is not filled. */
+const LONGEST_BYTES = 8 * 1024 * 1024
+/** How much of what an earlier slotgate had logged is looked at again for the last lines. */
+const TAIL_BYTES = 64 * 1024
+
+export interface OutputOptions {
+  stateDir: string
+  /** Names the file: the boot id, or any other id that no other process has. */
+  id: string
+  /** Takes out of a line what nobody is to see. */
+  mask(line: string): string
+  onLine(line: string): void
+}
+
+const folderOf = (stateDir: string): string => join(stateDir, 'output')
+
+/** Removes the files of every process but these; what wrote to them is gone. */
+export function removeOutputs(stateDir: string, keep: ReadonlySet<string>): void {
+  const folder = folderOf(stateDir)
+  const names = existing(folder).filter((name) => !keep.has(name.slice(0, name.lastIndexOf('.'))))
+  for (const name of names) rmSync(join(folder, name), { force: true })
+}
+
+function existing(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
+}
 
 export class Output {
-  #lines: string[] = []
-  #onLine: (line: string, stream: 'stdout' | 'stderr') => void
+  readonly #file: string
+  /** Where the next line to be logged begins; on the disk, so that the next slotgate goes on there. */
+  readonly #mark: string
+  readonly #onLine: (line: string) => void
+  readonly #hide: (line: string) => string
+  readonly #lines: string[] = []
+  #fd: number | null = null
+  #at = 0
+  /** What was read of a line that has no end yet. */
+  #rest = Buffer.alloc(0)
+  #timer: NodeJS.Timeout | undefined
 
-  constructor(onLine: (line: string, stream: 'stdout' | 'stderr') => void) {
+  private constructor({ stateDir, id, mask, onLine }: OutputOptions) {
+    this.#file = join(folderOf(stateDir), `${id}.log`)
+    this.#mark = join(folderOf(stateDir), `${id}.read`)
     this.#onLine = onLine
+    this.#hide = mask
   }
 
-  /** The last lines of both streams, oldest first. */
+  /**
+   * Makes the file and follows it.
+   *
+   * @returns also a descriptor for the process to write to, which the caller closes; null where a disk that is full
+   *   takes no file, which must not keep a release from being booted
+   */
+  static create(options: OutputOptions): { output: Output; writeFd: number | null } {
+    const output = new Output(options)
+    let writeFd: number | null = null
+    try {
+      mkdirSync(folderOf(options.stateDir), { recursive: true, mode: 0o700 })
+      writeFd = openSync(output.#file, 'ax', 0o600)
+      output.#fd = openSync(output.#file, 'r+')
+      output.#look()
+    } catch (error) {
+      options.onLine(`its output is lost: ${error}`)
+    }
+    return { output, writeFd }
+  }
+
+  /** Goes on where an earlier slotgate ended; without a file there is nothing to follow. */
+  static resume(options: OutputOptions): Output {
+    const output = new Output(options)
+    try {
+      output.#fd = openSync(output.#file, 'r+')
+      output.#rememberTail(Number(readFileSync(output.#mark, 'utf8')) || 0)
+    } catch {
+      // Without the mark everything is logged once more: better twice than never.
+    }
+    output.#look()
+    return output
+  }
+
+  /** The last lines, oldest first, up to what was written a moment ago. */
   get lines(): string[] {
+    this.#readOn(LONGEST_BYTES)
     return [...this.#lines]
   }
 
-  follow(readable: Readable, stream: 'stdout' | 'stderr'): void {
-    const decoder = new StringDecoder('utf8')
-    let rest = ''
-    readable.on('data', (chunk: Buffer) => {
-      const pieces = (rest + decoder.write(chunk)).split('\n')
-      rest = pieces.pop() ?? ''
-      for (const line of pieces) this.#add(line, stream)
-      while (rest.length > LONGEST_LINE) {
-        this.#add(rest.slice(0, LONGEST_LINE), stream)
-        rest = rest.slice(LONGEST_LINE)
-      }
-    })
-    readable.on('end', () => {
-      if (rest) this.#add(rest, stream)
-      rest = ''
-    })
-    // A broken pipe of a dying app must not end the front door.
-    readable.on('error', () => {})
+  /** Reads what is left and removes the file: the process is gone. */
+  close(): void {
+    if (this.#fd === null) return
+    clearTimeout(this.#timer)
+    this.#readOn(LONGEST_BYTES)
+    if (this.#rest.length > 0) this.#add(this.#rest)
+    closeSync(this.#fd)
+    this.#fd = null
+    for (const file of [this.#file, this.#mark]) rmSync(file, { force: true })
   }
 
-  #add(line: string, stream: 'stdout' | 'stderr'): void {
-    const text = line.replace(/\r$/, '')
+  /** Stops following, and leaves the file to the next slotgate. */
+  letGo(): void {
+    clearTimeout(this.#timer)
+    if (this.#fd !== null) closeSync(this.#fd)
+    this.#fd = null
+  }
+
+  #look(): void {
+    this.#readOn(CHUNK_BYTES)
+    this.#timer = setTimeout(() => this.#look(), LOOK_MS).unref()
+  }
+
+  #rememberTail(mark: number): void {
+    const from = Math.max(0, mark - TAIL_BYTES)
+    const lines = this.#readAt(from, mark - from)
+      .toString('utf8')
+      .split('\n')
+    this.#lines.push(
+      ...lines
+        .slice(from === 0 ? 0 : 1, -1)
+        .slice(-KEPT_LINES)
+        .map(this.#hide),
+    )
+    this.#at = mark
+  }
+
+  /** Reads at most this many bytes and keeps the file short. A failing disk must not end the front door. */
+  #readOn(limit: number): void {
+    if (this.#fd === null) return
+    try {
+      const { size } = fstatSync(this.#fd)
+      // Somebody else may have cut it.
+      if (size < this.#at) this.#at = 0
+      if (size === this.#at) return
+      const chunk = this.#readAt(this.#at, Math.min(limit, size - this.#at))
+      this.#at += chunk.length
+      this.#addAll(chunk)
+      this.#keepShort(this.#fd)
+      this.#writeMark()
+    } catch (error) {
+      this.#onLine(`the output cannot be read: ${error}`)
+      this.letGo()
+    }
+  }
+
+  #writeMark(): void {
+    try {
+      writeFileSync(this.#mark, String(Math.max(0, this.#at - this.#rest.length)), { mode: 0o600 })
+    } catch {
+      // On a full disk the next slotgate may log some lines once more.
+    }
+  }
+
+  #readAt(position: number, length: number): Buffer {
+    const chunk = Buffer.allocUnsafe(length)
+    return chunk.subarray(0, this.#fd === null ? 0 : readSync(this.#fd, chunk, 0, length, position))
+  }
+
+  /** The process appends, so that it goes on at the new end. What it writes between the look and the cut is lost. */
+  #keepShort(fd: number): void {
+    const { size } = fstatSync(fd)
+    const isRead = size === this.#at
+    if (!(isRead && size > SHORT_BYTES) && size - this.#at < LONGEST_BYTES) return
+    ftruncateSync(fd, 0)
+    if (!isRead) this.#onLine(`${size - this.#at} bytes of output were not read: it writes too fast`)
+    this.#at = 0
+  }
+
+  #addAll(chunk: Buffer): void {
+    let rest = Buffer.concat([this.#rest, chunk])
+    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
+      this.#add(rest.subarray(0, end))
+      rest = rest.subarray(end + 1)
+    }
+    while (rest.length > LONGEST_LINE) {
+      const cut = characterStart(rest, LONGEST_LINE)
+      this.#add(rest.subarray(0, cut))
+      rest = rest.subarray(cut)
+    }
+    this.#rest = Buffer.from(rest)
+  }
+
+  #add(line: Buffer): void {
+    const text = this.#hide(line.toString('utf8').replace(/\r$/, ''))
     this.#lines.push(text)
     if (this.#lines.length > KEPT_LINES) this.#lines.shift()
-    this.#onLine(text, stream)
+    this.#onLine(text)
   }
+}
+
+/** The last place up to here where a character begins: octets of the form 10xxxxxx continue one. */
+function characterStart(bytes: Buffer, at: number): number {
+  let start = at
+  while (start > at - 4 && ((bytes[start] ?? 0) & 0xc0) === 0x80) start--
+  return start
 }

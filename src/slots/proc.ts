@@ -7,9 +7,20 @@ import { ENV } from '../contract.ts'
 import { processIds } from '../ports.ts'
 
 const POLL_MS = 20
+const GONE_POLL_MS = 50
+
+/** The boot of the machine: ticks since the last boot must not be taken for ticks since this one. */
+let machineBoot: Promise<string> | undefined
+
+const machineBootId = (): Promise<string> =>
+  (machineBoot ??= readFile('/proc/sys/kernel/random/boot_id', 'utf8').then(
+    (text) => text.trim(),
+    () => '',
+  ))
 
 /**
- * When a process started, in a form that only has to compare equal; with it a reused pid is told from the old one.
+ * When a process started, in a form that only has to compare equal; with it a reused pid is told from the old one, also
+ * after the machine was started again.
  *
  * @returns null if there is no such process (a zombie counts as gone)
  */
@@ -22,8 +33,22 @@ export async function startTimeOf(pid: number): Promise<string | null> {
 }
 
 async function startTicks(pid: number): Promise<string | null> {
-  const fields = await statFields(pid)
-  return fields[0] === '' || fields[0] === 'Z' ? null : (fields[19] ?? null)
+  const [state, ticks] = await statFields(pid).then((fields) => [fields[0], fields[19]])
+  const isGone = !state || state === 'Z' || state === 'X'
+  return isGone ? null : `${ticks}@${await machineBootId()}`
+}
+
+/**
+ * Looks until this very process is gone, of which nobody tells: it is no child of this one.
+ *
+ * @returns false when the signal called the looking off
+ */
+export async function whenGone(pid: number, startTime: string, signal: AbortSignal): Promise<boolean> {
+  while ((await startTimeOf(pid)) === startTime) {
+    await pause(GONE_POLL_MS, undefined, { signal }).catch(() => {})
+    if (signal.aborted) return false
+  }
+  return true
 }
 
 /** What the kernel tells of a process, from its state on; the state is empty where there is no such process. */
@@ -61,17 +86,34 @@ export async function findByEnvironment(stateDir: string): Promise<Leftover[]> {
 
 async function readBootId(pid: number, stateDir: string): Promise<Leftover | null> {
   if (pid === process.pid) return null
+  const environment = await environmentOf(pid)
+  return environment.get(ENV.stateDir) === stateDir
+    ? { pid, bootId: environment.get(ENV.bootId) ?? null }
+    : null
+}
+
+/** The environment that a process was started with; empty where it is not told or was written over. */
+async function environmentOf(pid: number): Promise<Map<string, string>> {
   const text = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
-  if (!text.includes(ENV.stateDir)) return null
-  const environment = new Map(
+  if (!text.includes(ENV.stateDir)) return new Map()
+  return new Map(
     text.split('\0').map((pair) => {
       const at = pair.indexOf('=')
       return [pair.slice(0, at), pair.slice(at + 1)]
     }),
   )
-  return environment.get(ENV.stateDir) === stateDir
-    ? { pid, bootId: environment.get(ENV.bootId) ?? null }
-    : null
+}
+
+/**
+ * Whether a process is the one of this boot: the same pid and start time, and an environment that says nothing else. An
+ * app that sets its process title may have written over its environment.
+ */
+export async function isSameBoot(
+  { pid, startTime }: { pid: number; startTime: string },
+  bootId: string,
+): Promise<boolean> {
+  if ((await startTimeOf(pid)) !== startTime) return false
+  return ((await environmentOf(pid)).get(ENV.bootId) ?? bootId) === bootId
 }
 
 /** Waits until none of these processes is left, or the time is over; says whether they are gone. */

@@ -97,6 +97,8 @@ export async function commitFlip(
     generation: decision.generation + 1,
     slot,
     from: previous,
+    // After a crash it is this process that has to be found in the slot.
+    ...(instance.bootId !== null && { boot_id: instance.bootId }),
   })
   progress('flipping')
   return { ...flip(service, occupant), previous }

@@ -1,44 +1,55 @@
-// The start of slotgate: the pointer comes from the journal, the live release is brought up again, and on an empty
-// journal the `first` release goes through the gate. Nothing is ever flipped here because of what a status says.
+// The start of slotgate: the pointer comes from the journal, what still runs is taken over, a live release that does not
+// run is brought up again, and on an empty journal the `first` release goes through the gate. Nothing is ever flipped here because of what a status says.
 import { setTimeout as pause } from 'node:timers/promises'
-import { otherSlot } from '../contract.ts'
+import { SLOTS, type SlotName } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import { askable, decide } from './ask.ts'
 import type { Progress } from './lock.ts'
 import { promote } from './promote.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
 import { stage } from './stage.ts'
+import { takeOver } from './take-over.ts'
+import { tidy } from './tidy.ts'
 
 const FIRST_AGAIN_MS = 1_000
 const LONGEST_WAIT_MS = 30_000
 const SELF = { actor: 'slotgate' }
 
 /**
- * Puts the pointer and the slots where the journal left them. Nothing is booted yet, and what something else runs is
+ * Puts the pointer and the slots where the journal left them. Nothing is booted yet; what still runs is taken over and
  * served at once: the front door opens after this, so that it never says that nothing is live when something is.
+ *
+ * @throws SlotgateError `journal_write_failed`
  */
 export async function restore(service: Service): Promise<void> {
-  const { table, index, occupants } = service
+  const { table, index } = service
   const { generation, live, slots } = recorded(service)
-  if (!live) return
-  table.restore(index, { generation, slot: live.slot })
-  const occupant = occupants.create(live.release, service.driver.attach?.(live.release, live.slot) ?? null)
-  occupant.generations.push(generation)
-  occupants.place(live.slot, occupant)
-  const idle = otherSlot(live.slot)
-  const former = slots[idle]
-  if (former !== undefined) {
-    occupants.place(idle, occupants.create(former, service.driver.attach?.(former, idle) ?? null))
-  }
-  await Promise.all([occupants.announce(live.slot), occupants.announce(idle)])
+  if (live) table.restore(index, { generation, slot: live.slot })
+  await Promise.all(
+    SLOTS.map(async (slot) => {
+      const release = slots[slot]
+      if (release !== undefined) await restoreSlot(service, release, slot)
+    }),
+  )
+}
+
+async function restoreSlot(service: Service, release: string, slot: SlotName): Promise<void> {
+  const { occupants, table, index } = service
+  const occupant = occupants.create(release, await takeOver(service, release, slot))
+  const pointer = table.pointer(index)
+  if (slot === pointer.slot) occupant.generations.push(pointer.generation)
+  occupants.place(slot, occupant)
+  await occupants.announce(slot)
 }
 
 /** Begins to boot what is live and does not run, or else the `first` release; does not wait for it. */
 export function resume(service: Service): void {
+  tidy(service)
   const { table, index, occupants, config } = service
   const { slot } = table.pointer(index)
   const occupant = slot && occupants.get(slot)
-  if (occupant && !occupant.instance) void occupants.revive(slot, occupant)
+  // What was taken over and died since is started again already.
+  if (slot && occupant?.state === 'stopped') void occupants.revive(slot, occupant)
   if (!slot && config.first !== undefined) void promoteFirst(service, config.first)
 }
 
@@ -46,17 +57,28 @@ export function resume(service: Service): void {
  * Stages the `first` release and promotes it as soon as the gate allows it, unless somebody promotes before. A boot that
  * fails is tried again with back-off, so that an operator finds the lock free.
  */
-async function promoteFirst(service: Service, release: string): Promise<void> {
+async function promoteFirst(service: Service, first: string): Promise<void> {
   const { lock, log, name, closing, table, index } = service
+  // What it names is found once, so that a branch which moves meanwhile is not staged over and over.
+  let release: string | undefined
+  const attempt = async (progress: Progress): Promise<Attempt> => {
+    release ??= await service.driver.identify(first)
+    return tryFirst(service, release, progress)
+  }
   let said = ''
   let waitMs = FIRST_AGAIN_MS
   while (!closing.aborted && table.pointer(index).generation === 0) {
-    const request = { service: name, operation: 'first' as const, release, actor: SELF.actor }
+    const request = {
+      service: name,
+      operation: 'first' as const,
+      release: release ?? first,
+      actor: SELF.actor,
+    }
     const { problem, failed } = lock.current
       ? { problem: null, failed: false }
-      : await lock.run(request, (progress) => tryFirst(service, release, progress)).catch(failure)
+      : await lock.run(request, attempt).catch(failure)
     if (problem && problem !== said)
-      log.warn({ service: name, release }, `${release} is not live yet: ${problem}`)
+      log.warn({ service: name, release }, `${first} is not live yet: ${problem}`)
     said = problem ?? said
     waitMs = failed ? Math.min(2 * waitMs, LONGEST_WAIT_MS) : FIRST_AGAIN_MS
     await pause(waitMs, undefined, { signal: closing }).catch(() => {})

@@ -78,6 +78,7 @@ function slotView(service: Service, slot: SlotName, reading: Reading | null): Sl
     internal_url: instance ? urlOf(instance.internal) : null,
     since: instance?.startedAt.toISOString() ?? null,
     restarts: occupant?.restarts ?? 0,
+    taken_over: instance?.takenOver ?? false,
     schema: reading?.ok ? schemaView(reading) : null,
     schema_problem: reading && !reading.ok ? reason(reading.code, { ...reading.facts, release }) : null,
     recorded_range: (release !== null && recordedRange(recorded(service).ranges, release)) || null,

@@ -48,6 +48,8 @@ export interface SlotView {
   /** ISO time of the boot. */
   since: string | null
   restarts: number
+  /** Whether an earlier slotgate booted its process, and this one took it over. */
+  taken_over: boolean
   /** null: no usable status (then `schema_problem` says why), nothing running, or `schema: off`. */
   schema: SchemaView | null
   schema_problem: Reason | null
@@ -128,7 +130,8 @@ export interface SwitchResult {
   generation: number
   live: { slot: SlotName; release: string }
   previous: { slot: SlotName; release: string } | null
-  verdict: Verdict
+  /** null where the release was live already, and nothing had to be asked. */
+  verdict: Verdict | null
   /** How often the statuses were read and judged before the flip. */
   attempts: number
   took_ms: number

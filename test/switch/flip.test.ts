@@ -23,6 +23,13 @@ interface Fake extends Instance {
 
 let ports = 40_000
 
+const BOOTS = {
+  boots: true,
+  isFixed: false,
+  identify: async (name: string) => name,
+  find: async () => null,
+}
+
 function fake(release: string): Fake {
   const { promise, resolve } = Promise.withResolvers<string>()
   const at = () => ({ kind: 'tcp' as const, host: '127.0.0.1', port: ports++ })
@@ -31,6 +38,7 @@ function fake(release: string): Fake {
     bootId: `${release}-${ports}`,
     pid: null,
     startedAt: new Date(),
+    takenOver: false,
     publicAddresses: [at()],
     internal: at(),
     exited: promise,
@@ -40,6 +48,7 @@ function fake(release: string): Fake {
       instance.stopped = true
       resolve('signal SIGTERM')
     },
+    letGo: () => {},
     die: () => resolve('signal SIGKILL'),
   }
   return instance
@@ -70,7 +79,7 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
   const occupants = new Occupants({
     service: 'invoices',
     driver: {
-      boots: true,
+      ...BOOTS,
       boot: async ({ release }) => booted[booted.push(fake(release)) - 1] ?? fake(release),
     },
     settings: () => ({ health: config.health, stopWithinMs: 0 }),
@@ -101,7 +110,7 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
     name: 'invoices',
     config,
     table,
-    driver: { boots: true, boot: async ({ release }) => fake(release) },
+    driver: { ...BOOTS, boot: async ({ release }) => fake(release) },
     occupants,
     dataPlane,
     journal,

@@ -1,20 +1,31 @@
-// Boots releases as processes: fresh ports for each boot, a process group of its own, its output in the log.
+// Boots releases as processes: fresh ports for each boot, a process group of its own, its output in the log. What an
+// earlier slotgate had booted is taken over as it runs.
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { stat } from 'node:fs/promises'
+import { closeSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Address, HealthConfig, ProcessReleases } from '../../config/types.ts'
-import { ENV } from '../../contract.ts'
+import type { Address, HealthConfig, RunConfig } from '../../config/types.ts'
+import { ENV, type SlotName } from '../../contract.ts'
 import { type Facts, messageOf, SlotgateError } from '../../errors.ts'
 import type { Journal } from '../../journal/file.ts'
 import type { EventName } from '../../journal/record.ts'
 import type { Logger } from '../../log.ts'
 import { listeningPortsOf } from '../../ports.ts'
+import { NO_SECRETS, readSecrets, type Secrets } from '../env-file.ts'
 import { waitHealthy } from '../health.ts'
 import { Output } from '../output.ts'
-import { endProcesses, findByEnvironment, membersOf, signalGroup, startTimeOf } from '../proc.ts'
+import {
+  endProcesses,
+  findByEnvironment,
+  isSameBoot,
+  membersOf,
+  signalGroup,
+  startTimeOf,
+  whenGone,
+} from '../proc.ts'
 import type { BootRequest, Driver, Instance } from './driver.ts'
+import { type Source, withRelease } from './source.ts'
 
 /** The groups that run now. However this process ends, short of a kill -9, none of them outlives it. */
 const groups = new Set<number>()
@@ -23,8 +34,8 @@ process.on('exit', () => {
 })
 
 const LOOPBACK = '127.0.0.1'
-/** A boot that failed may still have lines in its pipes. */
-const LAST_LINES_WITHIN_MS = 500
+/** Only a parent is told how a process ended. */
+const UNSEEN_END = 'an exit code that nobody saw, since an earlier slotgate had booted it'
 
 export interface ProcessSettings {
   health: HealthConfig
@@ -34,7 +45,9 @@ export interface ProcessSettings {
 
 export interface ProcessDriverOptions {
   service: string
-  releases: ProcessReleases
+  releases: RunConfig
+  /** Where the files of a release are. */
+  source: Source
   /** Read at each boot, since a reload may change them. */
   settings(): ProcessSettings
   stateDir: string
@@ -42,35 +55,47 @@ export interface ProcessDriverOptions {
   log: Logger
 }
 
-/** A child and what is known of it. */
+/** A process and what is known of it. */
 interface Running {
   pid: number
+  startedAt: Date
+  takenOver: boolean
   output: Output
   exited: Promise<string>
-  /** Resolves when the last line was read. */
-  closed: Promise<void>
   /** How it ended; null while it runs. */
   ended(): string | null
+  letGo(): void
 }
 
 export function createProcessDriver(options: ProcessDriverOptions): Driver {
-  return { boots: true, boot: (request) => boot(options, request) }
+  return {
+    boots: true,
+    isFixed: false,
+    identify: (name) => options.source.identify(name),
+    boot: (request) => boot(options, request),
+    find: (release, slot) => find(options, release, slot),
+  }
 }
 
 /** One boot, top to bottom; whatever fails leaves nothing running. */
 async function boot(options: ProcessDriverOptions, request: BootRequest): Promise<Instance> {
-  const { release } = request
-  const cwd = await findFolder(options, release)
-  await setUpOnce(options, request, cwd)
+  const { release, signal } = request
+  const secrets = await readSecrets(options.releases.envFile, release)
+  const cwd = await options.source.prepare(
+    release,
+    (folder) => setUp(options, request, folder, secrets),
+    signal,
+  )
   const bootId = randomUUID()
   const [port, internalPort] = await freePorts()
   const facts = { bootId, port, internalPort }
-  const running = await start(options, request, cwd, bootEnvironment(options, request, facts))
+  const env = { ...environmentOf(options, request, secrets), ...bootVariables(options, request, facts) }
+  const running = await start(options, request, { id: bootId, cwd, env, secrets })
   const { pid } = running
   try {
     const start_time = await startTimeOf(pid)
     await note(options, request, bootId, 'booting', { pid, start_time, port, internal_port: internalPort })
-    const instance = toInstance(options, request, running, facts)
+    const instance = toInstance(options, release, running, facts)
     await becomeHealthy(options.settings(), request, running, instance)
     await note(options, request, bootId, 'booted', { pid })
     return instance
@@ -80,6 +105,69 @@ async function boot(options: ProcessDriverOptions, request: BootRequest): Promis
     throw error
   }
 }
+
+/** The process that the journal says is in the slot, if it is the very same. */
+async function find(
+  options: ProcessDriverOptions,
+  release: string,
+  slot: SlotName,
+): Promise<Instance | null> {
+  const { services, open } = options.journal.state
+  const { bootId = '' } = services[options.service]?.boots[slot] ?? {}
+  const boot = open[bootId]
+  if (!boot?.booted || boot.release !== release) return null
+  const { pid, startTime, port, internalPort, since } = boot
+  if (pid === null || startTime === null || port === null || internalPort === null) return null
+  if (!(await isSameBoot({ pid, startTime }, bootId))) return null
+  // Only for what it writes from here on; that it cannot be read now is told at the next boot.
+  const secrets = await readSecrets(options.releases.envFile, release).catch(() => NO_SECRETS)
+  const startedAt = new Date(since)
+  const running = takeOver(options, { release, slot, bootId, pid, startTime, startedAt, secrets })
+  return toInstance(options, release, running, { bootId, port, internalPort })
+}
+
+interface Found {
+  release: string
+  slot: SlotName
+  bootId: string
+  pid: number
+  startTime: string
+  startedAt: Date
+  secrets: Secrets
+}
+
+/** Follows a process that is no child of this one. */
+function takeOver(
+  options: ProcessDriverOptions,
+  { bootId, pid, startTime, startedAt, ...told }: Found,
+): Running {
+  const output = Output.resume({ ...outputOf(options, told), id: bootId })
+  const calledOff = new AbortController()
+  let ended: string | null = null
+  const exited = new Promise<string>((resolve) => {
+    void whenGone(pid, startTime, calledOff.signal).then((gone) => {
+      if (!gone) return
+      ended = UNSEEN_END
+      resolve(ended)
+    })
+  })
+  groups.add(pid)
+  const letGo = () => {
+    calledOff.abort()
+    groups.delete(pid)
+    output.letGo()
+  }
+  return { pid, startedAt, takenOver: true, output, exited, ended: () => ended, letGo }
+}
+
+const outputOf = (
+  { service, stateDir, log }: ProcessDriverOptions,
+  { release, slot, secrets }: { release: string; slot: SlotName; secrets: Secrets },
+) => ({
+  stateDir,
+  mask: secrets.mask,
+  onLine: (line: string) => log.info({ service, slot, release }, line),
+})
 
 /** A disk that is full must not keep a dead release from being started again; a switch needs the journal anyway. */
 async function note(
@@ -94,28 +182,18 @@ async function note(
     .catch((error) => log.error({ service, release, err: error }, 'the journal could not be written'))
 }
 
-const withRelease = (text: string, release: string): string => text.replaceAll('{release}', release)
-
-async function findFolder({ releases }: ProcessDriverOptions, release: string): Promise<string> {
-  const cwd = withRelease(releases.cwd, release)
-  const found = await stat(cwd).catch(() => null)
-  if (!found?.isDirectory()) {
-    throw new SlotgateError('unknown_release', { release, detail: `${cwd} is not a folder` })
-  }
-  return cwd
-}
-
 /** Runs `setup` before the first boot of a release; a failed one runs again at the next attempt. */
-async function setUpOnce(options: ProcessDriverOptions, request: BootRequest, cwd: string): Promise<void> {
+async function setUp(
+  options: ProcessDriverOptions,
+  request: BootRequest,
+  cwd: string,
+  secrets: Secrets,
+): Promise<void> {
   const { service, releases, journal, stateDir } = options
   const { release } = request
-  if (!releases.setup || journal.state.services[service]?.setUp.includes(release)) return
-  const env = {
-    ...inheritedEnvironment(),
-    ...configuredEnvironment(releases, release),
-    [ENV.stateDir]: stateDir,
-  }
-  const running = await start(options, request, cwd, env, releases.setup)
+  if (!releases.setup) return
+  const env = { ...environmentOf(options, request, secrets), [ENV.stateDir]: stateDir }
+  const running = await start(options, request, { id: randomUUID(), cwd, env, secrets }, releases.setup)
   const stopIt = () => void end(running, options.settings().stopWithinMs)
   request.signal.addEventListener('abort', stopIt, { once: true })
   if (request.signal.aborted) stopIt()
@@ -123,7 +201,6 @@ async function setUpOnce(options: ProcessDriverOptions, request: BootRequest, cw
   request.signal.removeEventListener('abort', stopIt)
   // What it left behind in its group ends with it, and its id may soon be another's.
   await end(running, 0)
-  await within(running.closed, LAST_LINES_WITHIN_MS)
   if (request.signal.aborted && request.signal.reason instanceof SlotgateError) throw request.signal.reason
   if (ended !== 'exit code 0') {
     throw new SlotgateError('setup_failed', {
@@ -140,8 +217,18 @@ function inheritedEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SLOTGATE')))
 }
 
-const configuredEnvironment = ({ env }: ProcessReleases, release: string): Record<string, string> =>
-  Object.fromEntries(Object.entries(env).map(([name, value]) => [name, withRelease(value, release)]))
+/** What `setup` and the release have in common: slotgate's own, the secrets, and above both what the config says. */
+const environmentOf = (
+  { releases }: ProcessDriverOptions,
+  { release }: BootRequest,
+  { variables }: Secrets,
+): NodeJS.ProcessEnv => ({
+  ...inheritedEnvironment(),
+  ...variables,
+  ...Object.fromEntries(
+    Object.entries(releases.env).map(([name, value]) => [name, withRelease(value, release)]),
+  ),
+})
 
 interface BootFacts {
   bootId: string
@@ -149,14 +236,12 @@ interface BootFacts {
   internalPort: number
 }
 
-function bootEnvironment(
-  { service, releases, stateDir }: ProcessDriverOptions,
+function bootVariables(
+  { service, stateDir }: ProcessDriverOptions,
   { release, slot, rehearsal }: BootRequest,
   { bootId, port, internalPort }: BootFacts,
 ): NodeJS.ProcessEnv {
   return {
-    ...inheritedEnvironment(),
-    ...configuredEnvironment(releases, release),
     [ENV.host]: LOOPBACK,
     [ENV.port]: String(port),
     [ENV.internalPort]: String(internalPort),
@@ -189,39 +274,52 @@ async function freePorts(): Promise<[number, number]> {
   return [ports[0] ?? 0, ports[1] ?? 0]
 }
 
+interface Spawn {
+  /** Names its output. */
+  id: string
+  cwd: string
+  env: NodeJS.ProcessEnv
+  secrets: Secrets
+}
+
 /** Spawns in a process group of its own, so that a stop reaches what the command started, too. */
 async function start(
-  { service, releases, log }: ProcessDriverOptions,
+  options: ProcessDriverOptions,
   { release, slot }: BootRequest,
-  cwd: string,
-  env: NodeJS.ProcessEnv,
-  command: readonly string[] = releases.command,
+  { id, cwd, env, secrets }: Spawn,
+  command: readonly string[] = options.releases.command,
 ): Promise<Running> {
+  const { service, log } = options
   const [file = '', ...args] = command.map((part) => withRelease(part, release))
-  const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-  const output = new Output((line, stream) => log.info({ service, slot, release, stream }, line))
-  if (child.stdout) output.follow(child.stdout, 'stdout')
-  if (child.stderr) output.follow(child.stderr, 'stderr')
+  const { output, writeFd } = Output.create({ ...outputOf(options, { release, slot, secrets }), id })
+  const sink = writeFd ?? 'ignore'
+  const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', sink, sink] })
+  if (writeFd !== null) closeSync(writeFd)
   let ended: string | null = null
-  // 'exit' and not 'close': a grandchild may hold the pipes open, and a dead release must be noticed at once.
   const exited = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => {
       ended = signal ? `signal ${signal}` : `exit code ${code}`
       resolve(ended)
     })
   })
-  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()))
   const failed = await new Promise<Error | null>((resolve) => {
     child.once('spawn', () => resolve(null))
     child.once('error', resolve)
   })
-  if (failed || child.pid === undefined) {
+  const { pid } = child
+  if (failed || pid === undefined) {
+    output.close()
     const detail = `${file} cannot be run in ${cwd} (${messageOf(failed)})`
     throw new SlotgateError('target_boot_failed', { release, detail, output: [] })
   }
-  groups.add(child.pid)
+  groups.add(pid)
   child.on('error', (error) => log.warn({ service, slot, release, err: error }, 'signalling failed'))
-  return { pid: child.pid, output, exited, closed, ended: () => ended }
+  const letGo = () => {
+    groups.delete(pid)
+    output.letGo()
+    child.unref()
+  }
+  return { pid, startedAt: new Date(), takenOver: false, output, exited, ended: () => ended, letGo }
 }
 
 async function becomeHealthy(
@@ -247,7 +345,6 @@ async function becomeHealthy(
     ? 'it is not wanted any more'
     : await explain(problem, health, running, instance)
   await end(running, stopWithinMs)
-  await within(running.closed, LAST_LINES_WITHIN_MS)
   throw new SlotgateError('target_boot_failed', { release, detail, output: running.output.lines })
 }
 
@@ -272,7 +369,7 @@ async function explain(
 
 function toInstance(
   { stateDir }: ProcessDriverOptions,
-  { release }: BootRequest,
+  release: string,
   running: Running,
   { bootId, port, internalPort }: BootFacts,
 ): Instance {
@@ -281,11 +378,13 @@ function toInstance(
     release,
     bootId,
     pid: running.pid,
-    startedAt: new Date(),
+    startedAt: running.startedAt,
+    takenOver: running.takenOver,
     publicAddresses: [at(port)],
     internal: at(internalPort),
     exited: running.exited,
     output: () => running.output.lines,
+    letGo: running.letGo,
     async stop(withinMs) {
       await end(running, withinMs)
       // What left the group, by setsid or a double fork, still carries the boot id.
@@ -299,7 +398,7 @@ function toInstance(
 }
 
 /** SIGTERM to the group, SIGKILL after the time; what the leader leaves behind in its group is ended with it. */
-async function end({ pid, exited, ended }: Running, withinMs: number): Promise<void> {
+async function end({ pid, output, exited, ended }: Running, withinMs: number): Promise<void> {
   if (ended() === null) {
     signalGroup(pid, 'SIGTERM')
     await within(exited, withinMs)
@@ -307,6 +406,7 @@ async function end({ pid, exited, ended }: Running, withinMs: number): Promise<v
   signalGroup(pid, 'SIGKILL')
   await exited
   groups.delete(pid)
+  output.close()
 }
 
 /** Waits for a promise, but not longer than this; the timer does not outlive it. */

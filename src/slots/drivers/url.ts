@@ -5,6 +5,7 @@ import { SlotgateError } from '../../errors.ts'
 import { urlOf } from '../ask.ts'
 import { waitHealthy } from '../health.ts'
 import type { Driver, Instance } from './driver.ts'
+import { identifyByName } from './source.ts'
 
 export interface UrlDriverOptions {
   slots: Readonly<Record<SlotName, SlotAddresses>>
@@ -14,7 +15,9 @@ export interface UrlDriverOptions {
 export function createUrlDriver({ slots, health }: UrlDriverOptions): Driver {
   return {
     boots: false,
-    attach: (release, slot) => toInstance(release, slots[slot]),
+    isFixed: false,
+    identify: identifyByName,
+    find: async (release, slot) => toInstance(release, slots[slot]),
     async boot({ release, slot, signal }) {
       const addresses = slots[slot]
       const problem = await waitHealthy(addresses.internal, addresses.public, health(), 'idle', signal)
@@ -31,9 +34,11 @@ const toInstance = (release: string, addresses: SlotAddresses): Instance => ({
   bootId: null,
   pid: null,
   startedAt: new Date(),
+  takenOver: false,
   publicAddresses: [addresses.public],
   internal: addresses.internal,
   exited: new Promise(() => {}),
   output: () => [],
   stop: async () => {},
+  letGo: () => {},
 })
