@@ -150,7 +150,8 @@ const STEPS: Step[] = [
     },
   },
   {
-    title: 'kill -9 of slotgate itself: it comes back on the same pointer',
+    title:
+      'kill -9 of slotgate itself: it comes back on the same pointer, and takes over the apps as they run',
     async go(demo, load) {
       const before = await demo.ask('status')
       load.killing = true
@@ -165,6 +166,7 @@ const STEPS: Step[] = [
         after.live.release === before.live.release && after.live.slot === before.live.slot,
         'the same pointer',
       )
+      expect(after.live.pid === before.live.pid, 'the same process')
       await demo.type('status')
       await demo.type('history', '--limit', '9')
     },

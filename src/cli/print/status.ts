@@ -63,7 +63,7 @@ function slotRow(role: 'live' | 'idle', view: SlotView, style: Style, now: numbe
     healthCell(view, style),
     schemaCell(view, style),
     claimsText(view.claims),
-    [up, restarts].filter(Boolean).join(', '),
+    [up, restarts, view.taken_over ? 'taken over' : ''].filter(Boolean).join(', '),
     view.internal_url ? style.dim(`internal ${view.internal_url}`) : '',
   ]
 }
