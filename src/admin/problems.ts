@@ -1,7 +1,7 @@
 // Turns whatever went wrong into the answer the caller gets: a problem document (RFC 9457), or how to sign.
 
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { RELEASE_ID } from '../config/scalars.ts'
+import { RELEASE_NAME } from '../config/scalars.ts'
 import { messageOf, SlotgateError, toProblem } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { ACCEPT_SIGNATURE, HOW_TO_SIGN, htmlPage, textPage } from './page.ts'
@@ -87,7 +87,7 @@ function schemaError(complaint: Complaint | undefined, part: string): SlotgateEr
   const { keyword = '', instancePath = '', params = {}, message = '', data } = complaint ?? {}
   if (
     keyword === 'pattern' &&
-    params.pattern === RELEASE_ID.source &&
+    params.pattern === RELEASE_NAME.source &&
     RELEASE_FIELDS.includes(instancePath)
   ) {
     return new SlotgateError('invalid_release_id', {

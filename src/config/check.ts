@@ -1,4 +1,5 @@
 // The check of a config: from text to a frozen Config, or to every problem at once. It acts on nothing.
+import { dirname, join, resolve } from 'node:path'
 import { readKeys, readTls } from './material.ts'
 import { type ConfigProblem, Reading, type Surroundings } from './reading.ts'
 import { RULES } from './rules.ts'
@@ -7,8 +8,9 @@ import { CONFIG, type ConfigDraft, type ServiceDraft } from './schema.ts'
 import type {
   AdminConfig,
   Config,
-  ProcessReleases,
   RelayConfig,
+  Releases,
+  RunConfig,
   ServiceConfig,
   SlotAddresses,
 } from './types.ts'
@@ -55,7 +57,7 @@ function build(whole: Whole, file: string, keys: AdminConfig['keys'], tls: Admin
     admin: { listen: whole.admin.listen, keys, ...(tls && { tls }) },
     stateDir: whole.state_dir,
     relay: buildRelay(whole.relay),
-    services: whole.services.map(([name, service]) => buildService(name, service)),
+    services: whole.services.map(([name, service]) => buildService(name, service, dirname(resolve(file)))),
   }
 }
 
@@ -87,11 +89,11 @@ const buildRelay = (relay: Whole['relay']): RelayConfig => ({
   accessLog: relay.access_log,
 })
 
-const buildService = (name: string, service: WholeService): ServiceConfig => ({
+const buildService = (name: string, service: WholeService, folder: string): ServiceConfig => ({
   name,
   hosts: service.hosts,
   pathPrefix: service.path_prefix,
-  ...(service.releases && { releases: buildReleases(service.releases) }),
+  ...(service.releases && { releases: buildReleases(service.releases, folder) }),
   ...(service.slots && { slots: service.slots }),
   health: {
     path: service.health.path,
@@ -112,18 +114,24 @@ const buildSchema = ({ path, within, interval }: Exclude<WholeService['schema'],
   intervalMs: interval,
 })
 
-const buildReleases = ({
-  driver,
+type WholeReleases = NonNullable<WholeService['releases']>
+
+const KEPT_CHECKOUTS = 5
+
+/** @param folder of the config, where the defaults of paths start from */
+function buildReleases(releases: WholeReleases, folder: string): Releases {
+  const { driver, cwd, repo, keep, shared } = releases
+  const run = buildRun(releases)
+  return driver === 'git'
+    ? { driver, ...run, repo: repo ?? folder, keep: keep ?? KEPT_CHECKOUTS, shared: shared ?? [] }
+    : { driver, ...run, cwd: cwd ?? join(folder, 'releases', '{release}') }
+}
+
+const buildRun = ({ command, setup, env, env_file: envFile }: WholeReleases): RunConfig => ({
   command,
-  cwd,
-  setup,
-  env,
-}: NonNullable<WholeService['releases']>): ProcessReleases => ({
-  driver,
-  command,
-  cwd,
   ...(setup && { setup }),
   env: Object.fromEntries(env),
+  ...(envFile !== null && { envFile }),
 })
 
 /** Where an app that uses the kit runs its migrations. */

@@ -1,7 +1,15 @@
 // What the values of a config must be to one another. Each rule looks at what was read and notes its problems.
 import { SLOTS, type SlotName } from '../contract.ts'
 import type { Reading } from './reading.ts'
-import { isLoopback, isSlotName, listenersMeet, reachesListener, sameAddress } from './scalars.ts'
+import {
+  isLoopback,
+  isSlotName,
+  listenersMeet,
+  NOT_AN_ID,
+  RELEASE_ID,
+  reachesListener,
+  sameAddress,
+} from './scalars.ts'
 import type { ConfigDraft, ServiceDraft } from './schema.ts'
 import type { Address } from './types.ts'
 
@@ -50,6 +58,46 @@ function whatSlotsCannot(reading: Reading, draft: ConfigDraft): void {
         'cannot be stop: slotgate does not run what is in `slots`',
         'write keep',
       )
+    }
+  }
+}
+
+/** The keys that only one of the drivers has a use for. */
+const OF_DRIVER = { git: ['repo', 'keep', 'shared'], process: ['cwd'] } as const
+const WHY_NOT = {
+  git: 'is for `driver: git`: here a release is a folder that is there already',
+  process: 'is for `driver: process`: a commit runs in its checkout',
+} as const
+
+function keysOfDriver(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { releases }] of servicesOf(draft)) {
+    if (!releases?.driver) continue
+    const other = releases.driver === 'git' ? 'process' : 'git'
+    for (const key of OF_DRIVER[other]) {
+      // What could not be read is given, and was told already.
+      if (releases[key]) reading.complain(`services.${name}.releases.${key}`, WHY_NOT[other], 'take it out')
+    }
+  }
+}
+
+function firstIsAnId(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { releases, first }] of servicesOf(draft)) {
+    if (releases?.driver !== 'process' || !first || RELEASE_ID.test(first)) continue
+    reading.complain(`services.${name}.first`, `${NOT_AN_ID}; got ${JSON.stringify(first)}`)
+  }
+}
+
+/** A link within a link would lie in the folder that all releases share. */
+function sharedApart(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { releases }] of servicesOf(draft)) {
+    const paths = releases?.shared ?? []
+    for (const [index, path] of paths.entries()) {
+      const other = paths.find(
+        (one, at) => at !== index && `${path}/`.startsWith(`${one}/`) && (one !== path || at < index),
+      )
+      if (other === undefined) continue
+      const how = other === path ? 'is there twice' : `lies within ${other}, which is shared as a whole`
+      reading.complain(`services.${name}.releases.shared[${index}]`, how, 'take it out')
     }
   }
 }
@@ -226,6 +274,9 @@ export const RULES: readonly ((reading: Reading, draft: ConfigDraft) => void)[] 
   someServices,
   releasesOrSlots,
   whatSlotsCannot,
+  keysOfDriver,
+  firstIsAnId,
+  sharedApart,
   drainTimes,
   oneServicePerRequest,
   slotsApart,

@@ -16,6 +16,7 @@ import {
   oneOf,
   onOrOff,
   pathPrefix,
+  pathWithin,
   publicAddress,
   secretVariable,
   size,
@@ -132,17 +133,31 @@ const RELAY = map({
 })
 
 const RELEASES = map({
-  driver: defaulted(oneOf('process'), 'process', 'how a release is booted'),
+  driver: defaulted(
+    oneOf('process', 'git'),
+    'process',
+    'what a release is: a folder that is there, or a commit that slotgate checks out',
+  ),
   command: required(
     list(word, { atLeast: 1 }),
     'the program and its arguments; `{release}` stands for the release id',
   ),
-  cwd: defaulted(filePath('folder'), 'releases/{release}', 'where it runs; `{release}` as above'),
+  cwd: optional(
+    filePath('folder'),
+    'process: where it runs, `{release}` as above; not given: `releases/{release}`',
+  ),
+  repo: optional(filePath('folder'), 'git: the repository; not given: the folder of the config'),
+  keep: optional(count(1, 1000), 'git: how many checkouts stay, besides those that are needed; not given: 5'),
+  shared: optional(list(pathWithin), 'git: paths that all releases share, as links into `state_dir`'),
   setup: optional(
     list(word, { atLeast: 1 }),
     'a command to run there once, before the first boot of a release',
   ),
   env: defaulted(named(text, judgeVariable), {}, 'variables for it; `{release}` as above'),
+  env_file: optional(
+    filePath('file'),
+    'more variables for it, as lines of NAME=value: for secrets, read at each boot, never shown',
+  ),
 })
 
 const SLOT = map({

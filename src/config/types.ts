@@ -29,14 +29,34 @@ export interface AdminConfig {
 /** Where a release is reached: an origin, or a Unix socket with a path of its own. */
 export type Address = { kind: 'tcp'; host: string; port: number } | { kind: 'unix'; path: string }
 
-export interface ProcessReleases {
-  driver: 'process'
+/** How a release is set up and run, wherever its files come from. */
+export interface RunConfig {
   command: readonly string[]
-  /** Absolute; may contain `{release}`. */
-  cwd: string
   setup?: readonly string[]
   env: Readonly<Record<string, string>>
+  /** Absolute; read at each boot, so that its values are in no config and no memory longer than needed. */
+  envFile?: string
 }
+
+/** Releases are folders that somebody puts there. */
+export interface ProcessReleases extends RunConfig {
+  driver: 'process'
+  /** Absolute; may contain `{release}`. */
+  cwd: string
+}
+
+/** Releases are commits, which slotgate checks out. */
+export interface GitReleases extends RunConfig {
+  driver: 'git'
+  /** Absolute; a work tree or a bare repository. */
+  repo: string
+  /** How many checkouts stay, besides those that are needed. */
+  keep: number
+  /** Paths in a checkout that all releases share. */
+  shared: readonly string[]
+}
+
+export type Releases = ProcessReleases | GitReleases
 
 export interface SlotAddresses {
   public: Address
@@ -56,7 +76,7 @@ export interface ServiceConfig {
   hosts: readonly string[]
   pathPrefix: string
   /** Exactly one of `releases` and `slots` is set. */
-  releases?: ProcessReleases
+  releases?: Releases
   slots?: Readonly<Record<SlotName, SlotAddresses>>
   health: HealthConfig
   schema: { path: string; withinMs: number; intervalMs: number } | 'off'

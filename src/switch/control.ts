@@ -4,13 +4,14 @@ import type { Journal } from '../journal/file.ts'
 import type { JournalRecord } from '../journal/record.ts'
 import { advise } from './advise.ts'
 import { askable, decide, rangesOf, runningIn } from './ask.ts'
-import { checkGeneration, checkReleaseId } from './conditions.ts'
+import { checkGeneration } from './conditions.ts'
 import type { Progress } from './lock.ts'
 import { promote } from './promote.ts'
 import { checkRollback, rollback } from './rollback.ts'
 import { idleSlot, type Service } from './service.ts'
 import { stage } from './stage.ts'
 import { statusOf } from './status.ts'
+import { tidy } from './tidy.ts'
 import type { CallContext, CheckResult, Control, HistoryQuery, Operation, SwitchResult } from './types.ts'
 
 export function createControl(services: readonly Service[], journal: Journal): Control {
@@ -21,7 +22,7 @@ export function createControl(services: readonly Service[], journal: Journal): C
   }
 
   /** Steps 1 and 2 of DESIGN §4, the same for every operation. */
-  function alone<Result>(
+  async function alone<Result>(
     service: Service,
     operation: Operation,
     release: string | null,
@@ -29,10 +30,14 @@ export function createControl(services: readonly Service[], journal: Journal): C
     work: (progress: Progress) => Promise<Result>,
   ): Promise<Result> {
     const request = { service: service.name, operation, release, actor: context.actor }
-    return service.lock.run(request, async (progress) => {
-      checkGeneration(service, context)
-      return work(progress)
-    })
+    try {
+      return await service.lock.run(request, async (progress) => {
+        checkGeneration(service, context)
+        return work(progress)
+      })
+    } finally {
+      tidy(service)
+    }
   }
 
   return {
@@ -48,17 +53,16 @@ export function createControl(services: readonly Service[], journal: Journal): C
     },
     async stage(name, release, context) {
       const service = find(name)
-      return alone(service, 'stage', release, context, (progress) =>
-        stage(service, release, context, progress),
-      )
+      const id = await service.driver.identify(release)
+      return alone(service, 'stage', id, context, (progress) => stage(service, id, context, progress))
     },
     async check(name, operation, to, context) {
       const service = find(name)
-      return operation === 'promote'
-        ? checkPromote(service, context)
-        : alone(service, 'check', to ?? null, context, (progress) =>
-            checkBack(service, to, context, progress),
-          )
+      if (operation === 'promote') return checkPromote(service, context)
+      const id = await identify(service, to)
+      return alone(service, 'check', id ?? null, context, (progress) =>
+        checkBack(service, id, context, progress),
+      )
     },
     async promote(name, context) {
       const service = find(name)
@@ -69,20 +73,22 @@ export function createControl(services: readonly Service[], journal: Journal): C
     },
     async rollback(name, to, context) {
       const service = find(name)
-      return alone(service, 'rollback', to ?? null, context, (progress) =>
-        rollback(service, to, context, progress),
+      const id = await identify(service, to)
+      return alone(service, 'rollback', id ?? null, context, (progress) =>
+        rollback(service, id, context, progress),
       )
     },
     async deploy(name, release, context) {
       const service = find(name)
-      checkReleaseId(release)
-      return alone(service, 'deploy', release, context, (progress) =>
-        deploy(service, release, context, progress),
-      )
+      const id = await service.driver.identify(release)
+      return alone(service, 'deploy', id, context, (progress) => deploy(service, id, context, progress))
     },
     history: (query) => historyOf(journal, query),
   }
 }
+
+const identify = async ({ driver }: Service, to: string | undefined): Promise<string | undefined> =>
+  to === undefined ? undefined : driver.identify(to)
 
 async function deploy(
   service: Service,
@@ -90,9 +96,32 @@ async function deploy(
   context: CallContext,
   progress: Progress,
 ): Promise<SwitchResult> {
+  const unchanged = alreadyLive(service, release)
+  if (unchanged) return unchanged
   const staged = await stage(service, release, context, progress)
   const promoted = await promote(service, 'deploy', context, progress)
   return { ...promoted, took_ms: staged.took_ms + promoted.took_ms }
+}
+
+/** The answer to a deploy that would change nothing: the release is live, runs, and its files are what they were. */
+function alreadyLive(
+  { name, driver, table, index, occupants }: Service,
+  release: string,
+): SwitchResult | null {
+  const { slot, generation } = table.pointer(index)
+  const occupant = slot && occupants.get(slot)
+  if (!driver.isFixed || !slot || occupant?.release !== release || !occupant.instance) return null
+  const live = { slot, release }
+  return {
+    service: name,
+    operation: 'deploy',
+    generation,
+    live,
+    previous: live,
+    verdict: null,
+    attempts: 0,
+    took_ms: 0,
+  }
 }
 
 /** Only reads, so it needs no lock: what it says holds for the moment it was asked, as any check does. */

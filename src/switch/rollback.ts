@@ -5,7 +5,6 @@ import { judgeRecorded, noPrevious, type Party, type Verdict } from '../gate/jud
 import { recordedRange } from '../journal/record.ts'
 import { checkHealth } from '../slots/health.ts'
 import { askable, decide, liveAskable, refusal } from './ask.ts'
-import { checkReleaseId } from './conditions.ts'
 import type { Candidate } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
@@ -62,7 +61,6 @@ async function findTarget(service: Service, to: string | undefined, progress: Pr
   const { live, previous, wasLive, ranges } = recorded(service)
   const release = to ?? previous[0]
   if (release === undefined || !live) return { refused: noPrevious(null) }
-  checkReleaseId(release)
   if (release === live.release) throw new SlotgateError('already_live', { service: service.name, release })
   if (!wasLive.includes(release)) {
     throw new SlotgateError('unknown_release', {

@@ -2,7 +2,6 @@
 
 import { urlOf } from '../slots/ask.ts'
 import type { Instance } from '../slots/drivers/driver.ts'
-import { checkReleaseId } from './conditions.ts'
 import { retire } from './leave.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, type Service } from './service.ts'
@@ -11,7 +10,8 @@ import type { CallContext, StageResult } from './types.ts'
 /**
  * Boots the release first and only then replaces what was in the slot: a boot that fails leaves the slot as it was.
  *
- * @throws SlotgateError `invalid_release_id`, `unknown_release`, `setup_failed`, `target_boot_failed`
+ * @param release its id, as the driver identified it
+ * @throws SlotgateError `unknown_release`, `setup_failed`, `target_boot_failed`, and why a commit could not be checked out
  */
 export async function stage(
   service: Service,
@@ -20,7 +20,6 @@ export async function stage(
   progress: Progress,
 ): Promise<StageResult> {
   const started = performance.now()
-  checkReleaseId(release)
   const slot = idleSlot(service)
   progress('booting')
   const instance = await service.driver.boot({ release, slot, rehearsal: false, signal: service.closing })

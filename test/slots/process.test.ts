@@ -7,6 +7,7 @@ import { Journal } from '../../src/journal/file.ts'
 import { createLogger } from '../../src/log.ts'
 import type { Driver } from '../../src/slots/drivers/driver.ts'
 import { createProcessDriver } from '../../src/slots/drivers/process.ts'
+import { folderSource } from '../../src/slots/drivers/source.ts'
 import { isRunning } from '../support/world.ts'
 
 const SERVES = `
@@ -26,10 +27,9 @@ async function createDriver(
   const lines: string[] = []
   const driver = createProcessDriver({
     service: 'invoices',
+    source: folderSource(folder, 'invoices', journal),
     releases: {
-      driver: 'process',
       command: [process.execPath, '-e', script],
-      cwd: folder,
       env: { COLOUR: '{release}' },
     },
     settings: () => ({

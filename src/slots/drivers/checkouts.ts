@@ -1,0 +1,192 @@
+// The checkouts of one service: a work tree for each commit, beside those that run. One that is not marked as complete
+// is what an attempt left behind that failed or was interrupted; the next one begins anew.
+import { mkdir, readdir, readFile, realpath, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { messageOf, SlotgateError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { isCommitHash, resolveCommit } from './commits.ts'
+import { type Git, gitIn } from './git-command.ts'
+import { linkShared, type SharedOptions } from './shared.ts'
+import type { Source } from './source.ts'
+
+export interface CheckoutsOptions {
+  service: string
+  repo: string
+  /** How many complete ones stay, the newest first, besides those that are needed. */
+  keep: number
+  shared: readonly string[]
+  stateDir: string
+  log: Logger
+}
+
+/** In git's own folder for the work tree, so that the two go together. */
+const COMPLETE = 'slotgate-complete'
+
+export class Checkouts implements Source {
+  readonly #options: CheckoutsOptions
+  readonly #git: Git
+  readonly #home: string
+  readonly #shared: SharedOptions
+  /** What boots or runs now, and how often. */
+  readonly #held = new Map<string, number>()
+  /** What is under way with a checkout; the next waits for it. */
+  readonly #queues = new Map<string, Promise<unknown>>()
+  #closed = false
+
+  constructor(options: CheckoutsOptions) {
+    const { repo, stateDir, service, shared } = options
+    this.#options = options
+    this.#git = gitIn(repo, stateDir)
+    this.#home = join(stateDir, 'releases', service)
+    this.#shared = { home: join(stateDir, 'shared', service), paths: shared }
+  }
+
+  identify(name: string): Promise<string> {
+    return resolveCommit(this.#git, name, this.#options.repo)
+  }
+
+  async prepare(
+    release: string,
+    setUp: (folder: string) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<string> {
+    // The journal may know releases from before the config said `driver: git`.
+    if (!isCommitHash(release)) {
+      throw new SlotgateError('unknown_release', { release, detail: 'it is not a commit' })
+    }
+    return this.#alone(release, async () => {
+      const folder = this.#folderOf(release)
+      if (!(await this.#isComplete(release))) {
+        await this.#checkOut(release, signal)
+        await linkShared(this.#git, release, folder, this.#shared)
+        await setUp(folder)
+      }
+      await this.#markComplete(release)
+      return folder
+    })
+  }
+
+  /** While it is held, a checkout is not removed. @returns what lets it go */
+  hold(release: string): () => void {
+    this.#held.set(release, (this.#held.get(release) ?? 0) + 1)
+    return () => this.#held.set(release, (this.#held.get(release) ?? 1) - 1)
+  }
+
+  /**
+   * Removes what is incomplete, and of the complete ones all but the newest and the needed. What cannot be removed is
+   * told, and tried again the next time.
+   */
+  async tidy(needed: ReadonlySet<string>): Promise<void> {
+    try {
+      const all = await this.#list()
+      const complete = all.filter(({ since }) => since > 0).toSorted((a, b) => b.since - a.since)
+      const spare = complete.slice(this.#options.keep).filter(({ release }) => !needed.has(release))
+      const incomplete = all.filter(({ since }) => since === 0)
+      for (const { release } of [...incomplete, ...spare]) await this.#removeUnlessHeld(release)
+    } catch (error) {
+      const { service, log } = this.#options
+      log.warn({ service, err: error }, `old checkouts were not removed: ${messageOf(error)}`)
+    }
+  }
+
+  /** Removes nothing more; resolves when nothing is under way. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.allSettled(this.#queues.values())
+  }
+
+  /** One after the other for each commit. */
+  #alone<Result>(release: string, work: () => Promise<Result>): Promise<Result> {
+    const before = this.#queues.get(release) ?? Promise.resolve()
+    const result = before.then(work, work)
+    const ended = result
+      .catch(() => {})
+      .then(() => {
+        if (this.#queues.get(release) === ended) this.#queues.delete(release)
+      })
+    this.#queues.set(release, ended)
+    return result
+  }
+
+  #folderOf(release: string): string {
+    return join(this.#home, release)
+  }
+
+  async #checkOut(release: string, signal: AbortSignal): Promise<void> {
+    const { repo } = this.#options
+    await resolveCommit(this.#git, release, repo)
+    await this.#remove(release)
+    await mkdir(this.#home, { recursive: true, mode: 0o700 })
+    const folder = this.#folderOf(release)
+    // Forced twice: what a crash left of it may still be known, and locked.
+    const add = ['worktree', 'add', '--force', '--force', '--detach', folder, release]
+    const { ok, stderr } = await this.#git(add, signal)
+    if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
+    if (!ok) throw new SlotgateError('checkout_failed', { release, repo, detail: stderr })
+  }
+
+  /** Where git keeps what it knows of the work tree; null where there is none. */
+  async #gitFolderOf(release: string): Promise<string | null> {
+    const folder = this.#folderOf(release)
+    const text = await readFile(join(folder, '.git'), 'utf8').catch(() => '')
+    const path = /^gitdir: (.+)$/m.exec(text)?.[1]
+    return path === undefined ? null : resolve(folder, path)
+  }
+
+  /** @returns when it was last made or booted, in milliseconds; 0 where it is not complete */
+  async #completeSince(release: string): Promise<number> {
+    const folder = await this.#gitFolderOf(release)
+    const found = folder && (await stat(join(folder, COMPLETE)).catch(() => null))
+    return found ? found.mtimeMs : 0
+  }
+
+  async #isComplete(release: string): Promise<boolean> {
+    return (await this.#completeSince(release)) > 0
+  }
+
+  async #markComplete(release: string): Promise<void> {
+    const folder = await this.#gitFolderOf(release)
+    if (folder === null) return
+    const mark = join(folder, COMPLETE)
+    const now = new Date()
+    await utimes(mark, now, now).catch(() => writeFile(mark, ''))
+  }
+
+  /** Every checkout that is on the disk or that git knows of. */
+  async #list(): Promise<{ release: string; since: number }[]> {
+    const names = new Set([...(await readdir(this.#home).catch(() => [])), ...(await this.#known())])
+    const releases = [...names].filter(isCommitHash)
+    return Promise.all(
+      releases.map(async (release) => ({ release, since: await this.#completeSince(release) })),
+    )
+  }
+
+  /** Also those whose folder was removed by hand: git would keep what it knows of them. */
+  async #known(): Promise<string[]> {
+    const home = await realpath(this.#home).catch(() => this.#home)
+    const { stdout } = await this.#git(['worktree', 'list', '--porcelain'])
+    return stdout
+      .split('\n')
+      .filter((line) => dirname(line) === `worktree ${home}`)
+      .map((line) => line.slice(`worktree ${home}/`.length))
+  }
+
+  async #removeUnlessHeld(release: string): Promise<void> {
+    await this.#alone(release, async () => {
+      if (this.#closed || (this.#held.get(release) ?? 0) > 0) return
+      await this.#remove(release)
+      const { service, log } = this.#options
+      log.info({ service, release }, `removed the checkout of ${release}`)
+    })
+  }
+
+  async #remove(release: string): Promise<void> {
+    const folder = this.#folderOf(release)
+    const gitFolder = await this.#gitFolderOf(release)
+    // First, or a removal that is interrupted would leave half a checkout that counts as whole.
+    if (gitFolder) await rm(join(gitFolder, COMPLETE), { force: true })
+    await rm(folder, { recursive: true, force: true })
+    // And not `worktree prune`, which would forget the work trees of others whose disk is not there right now.
+    await this.#git(['worktree', 'remove', '--force', '--force', folder])
+  }
+}

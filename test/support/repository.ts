@@ -1,0 +1,46 @@
+// A git repository for one test: commits that hold a release of the fixture app, made as a person makes them.
+import { execFile } from 'node:child_process'
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import type { Manners } from './world.ts'
+
+const run = promisify(execFile)
+
+export class Repository {
+  readonly folder: string
+  #commits = 0
+
+  private constructor(folder: string) {
+    this.folder = folder
+  }
+
+  static async create(folder: string): Promise<Repository> {
+    const repository = new Repository(folder)
+    await mkdir(folder, { recursive: true })
+    await repository.git('init', '--quiet', '--initial-branch=main')
+    return repository
+  }
+
+  async git(...args: string[]): Promise<string> {
+    const who = ['-c', 'user.name=Test', '-c', 'user.email=test@example.com', '-c', 'commit.gpgsign=false']
+    const { stdout } = await run('git', ['-C', this.folder, ...who, ...args])
+    return stdout.trim()
+  }
+
+  async write(path: string, content: string): Promise<void> {
+    const file = join(this.folder, path)
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, content)
+  }
+
+  /** Commits a release with these manners and files, and returns its hash. */
+  async commit(manners: Manners, files: Record<string, string> = {}): Promise<string> {
+    this.#commits += 1
+    const all = { 'release.json': JSON.stringify(manners), count: String(this.#commits), ...files }
+    for (const [path, content] of Object.entries(all)) await this.write(path, content)
+    await this.git('add', '--all')
+    await this.git('commit', '--quiet', '--message', `release ${this.#commits}`)
+    return this.git('rev-parse', 'HEAD')
+  }
+}
