@@ -137,7 +137,7 @@ function switchesAreOneAfterTheOther(_system: System, _model: Model, { records }
 
 /** 10. Whatever happens to the others, what the live release was asked it answers. */
 function whatTheLiveReleaseAnswersIsNeverCut({ held, live }: System) {
-  const cut = held.find(({ app, isOpen, id }) => app === live && !isOpen && app?.held.has(id))
+  const cut = held.find(({ app, isOpen, isFinished }) => app === live && !isOpen && !isFinished)
   return cut && `${cut.id} of ${cut.app.bootId} was cut`
 }
 

@@ -69,6 +69,8 @@ export interface Held {
   /** Resolves with whether it came to its end. */
   readonly ended: Promise<boolean>
   isOpen: boolean
+  /** Whether its app was told to end it. */
+  isFinished: boolean
 }
 
 /** One life of slotgate. */
@@ -86,6 +88,8 @@ export class System implements Town {
   schema = 42
   readonly sick = new Set<string>()
   bootsFail = false
+  /** Happens with each boot. */
+  onBoot: () => void = () => {}
   readonly delivered = new Map<string, App[]>()
   readonly apps: App[] = []
   readonly held: Held[] = []
@@ -242,7 +246,7 @@ export class System implements Town {
       end(false)
     })
     await begun
-    const held: Held = { id, app, generation, ended, isOpen: true }
+    const held: Held = { id, app, generation, ended, isOpen: true, isFinished: false }
     this.held.push(held)
     void ended.then(() => {
       held.isOpen = false
@@ -251,9 +255,10 @@ export class System implements Town {
   }
 
   /** @returns whether it came to its end */
-  async finish({ id, app, ended }: Held): Promise<boolean> {
-    app.finish(id)
-    const isWhole = await ended
+  async finish(held: Held): Promise<boolean> {
+    held.isFinished = true
+    held.app.finish(held.id)
+    const isWhole = await held.ended
     await this.quiet()
     return isWhole
   }
@@ -335,6 +340,7 @@ export class System implements Town {
     const app = new App(release as ReleaseName, `${release}-${this.apps.length + 1}`, this)
     await app.listen()
     this.apps.push(app)
+    this.onBoot()
     const problem = this.bootsFail
       ? 'it cannot find its configuration'
       : await checkHealth(app.internalAddress, CONFIG.health, 'idle')
