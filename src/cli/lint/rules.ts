@@ -268,9 +268,9 @@ function checkCompat(subject: Subject, plan: Plan): Finding[] {
   return warnOfMin(subject, plan, range)
 }
 
-function warnOfMin(subject: Subject, { kept }: Plan, { min, max }: Range): Finding[] {
+function warnOfMin(subject: Subject, { kept, fresh }: Plan, { min, max }: Range): Finding[] {
   const before = newestOf(kept)
-  if (before === 0 || min <= before) return []
+  if (before === 0 || min <= before || fresh.length === 0) return []
   const sentence = `The code needs schema ${min}, which is new: it cannot go live before ${min} has run, and once it has, nobody can go back to the release before.`
   const remedy = `If it works with ${before} as well: echo '{"min": ${before}, "max": ${max}}' > ${typedPath(subject, COMPAT)}`
   return [found(subject, 'min_raised', COMPAT, sentence, remedy)]
