@@ -218,6 +218,8 @@ export const switchResult = object({
   previous: orNull(placed),
   verdict: orNull(verdict),
   attempts: count,
+  schema_before: countOrNull,
+  schema_after: countOrNull,
   took_ms: { type: 'number', minimum: 0 },
 })
 

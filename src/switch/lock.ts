@@ -12,6 +12,7 @@ export type Step =
   | 'asking again'
   | 'writing the journal'
   | 'flipping'
+  | 'confirming'
 
 export type Progress = (step: Step) => void
 

@@ -1,5 +1,6 @@
 // From a running target to the flipped pointer: steps 4 to 9 of DESIGN §4, the same for a promotion and a rollback.
-// Every step before the flip can fail and leaves the world as it was; the flip itself cannot.
+// Every step before the flip can fail and leaves the world as it was; the flip itself cannot. If a migration has run in
+// between and the new release no longer fits, the caller hears that traffic is back where it was.
 import { SlotgateError } from '../errors.ts'
 import { fingerprint, type Verdict } from '../gate/judge.ts'
 import { urlOf } from '../slots/ask.ts'
@@ -7,7 +8,7 @@ import { askable, decide, refusal } from './ask.ts'
 import { type Candidate, commitFlip, prepare } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, type Service } from './service.ts'
-import { settle } from './settle.ts'
+import { confirm } from './settle.ts'
 import type { CallContext, SwitchResult } from './types.ts'
 
 const ROUNDS = 3
@@ -17,7 +18,8 @@ const ROUNDS = 3
  *
  * @param operation what the journal and the answer call it; the gate judges a deploy as a promotion
  * @throws SlotgateError the gate's refusal with its verdict, `schema_unsettled`, `data_plane_not_ready`,
- *   `candidate_unhealthy`, `journal_write_failed`; nothing was switched then
+ *   `candidate_unhealthy`, `journal_write_failed`; nothing was switched then; `schema_changed_during_switch`: it was
+ *   switched, and back
  */
 export async function switchOver(
   service: Service,
@@ -33,7 +35,8 @@ export async function switchOver(
   const { release } = candidate.instance
   const facts = { service: service.name, slot, release, generation, actor: context.actor, operation }
   service.log.info(facts, `${release} is live`)
-  void settle(service, flipped, verdict)
+  const before = verdict.target.status?.current_schema_version ?? null
+  const after = await confirm(service, flipped, before, progress)
   return {
     service: service.name,
     operation,
@@ -42,6 +45,8 @@ export async function switchOver(
     previous,
     verdict,
     attempts: verdict.attempts,
+    schema_before: before,
+    schema_after: after,
     took_ms: Math.round(performance.now() - started),
   }
 }

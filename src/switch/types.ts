@@ -134,6 +134,9 @@ export interface SwitchResult {
   verdict: Verdict | null
   /** How often the statuses were read and judged before the flip. */
   attempts: number
+  /** Where the schema was when the switch was decided, and right after it; null where nobody said. */
+  schema_before: number | null
+  schema_after: number | null
   took_ms: number
 }
 

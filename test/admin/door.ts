@@ -197,6 +197,8 @@ export const switched: SwitchResult = {
   previous: { slot: 'blue', release: 'r41' },
   verdict,
   attempts: 1,
+  schema_before: 42,
+  schema_after: 42,
   took_ms: 31,
 }
 

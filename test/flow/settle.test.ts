@@ -1,6 +1,92 @@
-// The seconds after a flip: a migration that runs just then.
+// A migration that runs between the last look and the flip, or in the seconds after it.
 import t from 'tap'
+import { DatabaseWorld, filesUpTo } from '../support/database-world.ts'
+import { pauseNextFlip } from '../support/pause.ts'
 import { withLive } from '../support/world.ts'
+
+t.test('D01: 43 commits after the check, and the target knows it: the switch stands', async (t) => {
+  const made = await DatabaseWorld.create(t, 42)
+  const { world } = made
+  await made.addRelease('r42', [42, 43], filesUpTo(43))
+  await made.addRelease('r43', [42, 43], filesUpTo(43))
+  await world.start(t)
+  await world.deploy('r42')
+  const flip = await pauseNextFlip(t)
+  const deploying = world.deploy('r43')
+  await flip.reached
+  t.match(await made.migrate('live', 43), { status: 200 })
+  flip.resume()
+  t.match(await deploying, {
+    status: 200,
+    body: { live: { release: 'r43' }, schema_before: 42, schema_after: 43 },
+  })
+  t.match(await world.status(), { generation: 2, live: { release: 'r43', schema: { compatible: true } } })
+})
+
+t.test(
+  'D02: 44 commits after the check of a rollback to r43, which ends at 43: traffic is back',
+  async (t) => {
+    const made = await DatabaseWorld.create(t, 43)
+    const { world } = made
+    await made.addRelease('r43', [42, 43], filesUpTo(43))
+    await made.addRelease('r44', [43, 44], filesUpTo(44))
+    await world.start(t)
+    await world.deploy('r43')
+    await world.deploy('r44')
+    const flip = await pauseNextFlip(t)
+    const rollingBack = world.rollback()
+    await flip.reached
+    t.match(await made.migrate('live', 44), { status: 200 })
+    flip.resume()
+    t.match(await rollingBack, {
+      status: 422,
+      body: {
+        code: 'schema_changed_during_switch',
+        flipped_back: true,
+        generation: 4,
+        detail:
+          'The schema moved from 43 to 44 during the switch; release r43 does not work with 44; traffic is back on r44.',
+      },
+    })
+    t.match(await world.get(), { release: 'r44' })
+    t.match(await world.status(), { generation: 4, live: { release: 'r44' }, operation: null })
+    const [back, flipped] = (await world.history()).filter(({ event }) => event === 'flipped')
+    t.match(flipped, { generation: 3, release: 'r43', operation: 'rollback', actor: 'ops' })
+    t.match(back, { generation: 4, release: 'r44', actor: 'slotgate', code: 'schema_changed_during_switch' })
+  },
+)
+
+t.test(
+  'neither release fits what was committed after the check: the switch stands, with an alarm',
+  async (t) => {
+    const world = await withLive(t)
+    await world.addRelease('r43', { min: 42, max: 42 })
+    const flip = await pauseNextFlip(t)
+    const deploying = world.deploy('r43')
+    await flip.reached
+    await world.migrate(50)
+    flip.resume()
+    t.match(await deploying, { status: 200, body: { generation: 2, schema_before: 42, schema_after: 50 } })
+    const alarms = (await world.history()).filter(({ event }) => event === 'alarm')
+    t.match(alarms, [{ code: 'no_release_fits', release: 'r43', previous_release: 'r42', after: 50 }])
+  },
+)
+
+t.test('a migration that still runs after the flip is no reason to go back', async (t) => {
+  const world = await withLive(t)
+  await world.addRelease('r43', { min: 42, max: 43 })
+  await world.deploy('r43')
+  await world.migrate(43, { migration_running: true })
+  const looks = async () =>
+    (await world.internalLog()).filter((line) => /^r43 .*status live$/.test(line)).length
+  const before = await looks()
+  await world.until(async () => (await looks()) >= before + 2, 'it was looked at after 1 s and after 5 s')
+  t.match(await world.status(), { generation: 2, live: { release: 'r43' } })
+  t.same(
+    (await world.history()).filter(({ event }) => event === 'alarm'),
+    [],
+  )
+})
 
 t.test(
   'a migration between the look and the flip that breaks only the new release flips back once, by itself',
