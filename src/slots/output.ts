@@ -194,15 +194,22 @@ export class Output {
   #addAll(chunk: Buffer): void {
     let rest = Buffer.concat([this.#rest, chunk])
     for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-      this.#add(rest.subarray(0, end))
+      this.#add(this.#addPieces(rest.subarray(0, end)))
       rest = rest.subarray(end + 1)
     }
+    // A copy, or the few octets would keep the whole chunk.
+    this.#rest = Buffer.from(this.#addPieces(rest))
+  }
+
+  /** @returns what is left and short enough */
+  #addPieces(line: Buffer): Buffer {
+    let rest = line
     while (rest.length > LONGEST_LINE) {
       const cut = characterStart(rest, LONGEST_LINE)
       this.#add(rest.subarray(0, cut))
       rest = rest.subarray(cut)
     }
-    this.#rest = Buffer.from(rest)
+    return rest
   }
 
   #add(line: Buffer): void {

@@ -124,34 +124,6 @@ t.test('a second signal ends slotgate at once, and its processes with it', async
   await world.until(async () => !(await isRunning(live?.pid ?? 0)), 'the app is gone')
 })
 
-t.test(
-  'after kill -9 of slotgate the next start ends what is left and comes up on the same pointer',
-  async (t) => {
-    const world = await World.create(t)
-    await world.addRelease('r42', { min: 41, max: 43 })
-    await world.addRelease('r43', { min: 41, max: 43 })
-    const first = await world.spawn(t)
-    await world.deploy('r42')
-    await world.deploy('r43')
-    const before = await world.status()
-    first.kill('SIGKILL')
-    await first.exited
-    await world.spawn(t)
-    for (const slot of [before.live, before.idle]) {
-      t.equal(await isRunning(slot?.pid ?? 0), false, `the former ${slot?.release} is gone`)
-    }
-    await world.until(async () => (await world.get()).status === 200, 'it serves again')
-    const after = await world.status()
-    t.match(await world.get(), { release: 'r43' })
-    t.match(after, {
-      generation: 2,
-      live: { release: 'r43', slot: before.live?.slot },
-      idle: { release: 'r42', state: 'stopped' },
-    })
-    t.match(await world.rollback(), { status: 200, body: { live: { release: 'r42' } } })
-  },
-)
-
 t.test('a SIGTERM that comes while slotgate starts ends it in order', async (t) => {
   const world = await World.create(t)
   const starting = world.spawn(t)
