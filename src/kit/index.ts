@@ -7,6 +7,7 @@
 //
 // docs/kit.md has the rest.
 export { SlotgateError } from '../errors.ts'
+export type { Acceptance, AdviceOptions } from './advice.ts'
 export type { Place } from './attempt.ts'
 export type { Client, Pool, Result } from './database.ts'
 export { loadMigrations, type MigrationFile, type Migrations, writeSums } from './migrations.ts'

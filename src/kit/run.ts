@@ -1,5 +1,6 @@
 // Runs a release's pending migrations when somebody asks for it, and refuses whenever the outcome could surprise.
 import { type Code, type Reason, SlotgateError } from '../errors.ts'
+import { type Acceptance, type AdviceOptions, askSlotgate } from './advice.ts'
 import { apply, closeAttempts, createTables, type Place, record, underLock } from './attempt.ts'
 import { unavailable } from './database.ts'
 import type { MigrationFile, Migrations } from './migrations.ts'
@@ -7,15 +8,11 @@ import { type Report, readReport, readReportInside } from './report.ts'
 import { currentVersion, findProblems, isRunning, partialAttempts, pendingFiles } from './status.ts'
 
 /** The body of `POST /migrations/run`; every field may be left out. */
-export interface RunRequest {
+export interface RunRequest extends Acceptance {
   /** The version to migrate to; the newest file's by default. */
   to?: number
   /** Refuse unless the database is at this version. */
   expected_current?: number
-  /** Releases that may stop fitting, by name. Without effect until slotgate is asked for advice. */
-  accept_breaks?: string[]
-  /** The consequence that is accepted, by name. Without effect until slotgate is asked for advice. */
-  confirm?: string
   /** Refuse what would be refused, run nothing. */
   dry_run?: boolean
 }
@@ -40,7 +37,9 @@ export interface ClearRequest {
  * Runs pending migrations up to `to`, each in its own transaction and under the lock, and stops at the first failure.
  *
  * @param place connections that may change the schema, at least two at a time
- * @throws SlotgateError 409 `migration_running`, `expected_current_mismatch`, `outside_range`, `dirty`; 422 for each problem of
+ * @param advice whether slotgate is asked first, and what holds when it does not answer
+ * @throws SlotgateError 409 `migration_running`, `expected_current_mismatch`, `outside_range`, `dirty`, and what slotgate's
+ * advice speaks against (see `askSlotgate`); 422 for each problem of
  * the files or the history, and `migration_failed` with `from` and `applied` beside its own facts; 503 as in `readStatus`
  * @see SCHEMA.md §5.5
  */
@@ -48,6 +47,7 @@ export async function runMigrations(
   place: Place,
   migrations: Migrations,
   request: RunRequest = {},
+  advice: AdviceOptions = {},
 ): Promise<RunResult> {
   const to = request.to ?? migrations.newest
   const report = await readReport(place.pool)
@@ -55,6 +55,7 @@ export async function runMigrations(
   refuse(report, migrations, to, request.expected_current)
   const files = pendingFiles(report, migrations.files).filter(({ version }) => version <= to)
   const from = currentVersion(report)
+  if (files.length > 0) await askSlotgate(reached(from, files), request, advice)
   if (request.dry_run) return { from, to: reached(from, files), applied: [], would_apply: files.map(nameOf) }
   if (files.length > 0 && !report.prepared) await createTables(place.pool)
   const applied = await applyAll(place, migrations, files, { from, to, expected: request.expected_current })

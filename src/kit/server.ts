@@ -7,13 +7,14 @@ import Fastify, {
 } from 'fastify'
 import { ENV } from '../contract.ts'
 import { messageOf, type Problem, SlotgateError, toProblem } from '../errors.ts'
+import type { AdviceOptions } from './advice.ts'
 import type { Place } from './attempt.ts'
 import { Liveness } from './live.ts'
 import { loadMigrations, type Migrations } from './migrations.ts'
 import { type ClearRequest, clearAttempt, type RunRequest, runMigrations } from './run.ts'
 import { readStatus } from './status.ts'
 
-export interface InternalOptions extends Place {
+export interface InternalOptions extends Place, AdviceOptions {
   /** The migrations folder, or what `loadMigrations` read from it. */
   migrations: string | URL | Migrations
   /** `INTERNAL_PORT` by default, else any free port. */
@@ -142,7 +143,7 @@ function addStatus(app: FastifyInstance, { pool }: Place, migrations: Migrations
 /** @returns how to wait for a run whose caller has gone away: it goes on */
 function addMigrations(
   app: FastifyInstance,
-  place: Place,
+  options: Place & AdviceOptions,
   migrations: Migrations,
 ): { ended(): Promise<void> } {
   let running: Promise<unknown> | undefined
@@ -156,12 +157,12 @@ function addMigrations(
     return run
   }
   app.post<{ Body: RunRequest | null }>('/migrations/run', { schema: { body: RUN_BODY } }, ({ body }) =>
-    alone(() => runMigrations(place, migrations, body ?? {})),
+    alone(() => runMigrations(options, migrations, body ?? {}, options)),
   )
   app.post<{ Body: ClearRequest }>('/migrations/clear', { schema: { body: CLEAR_BODY } }, ({ body }) =>
     alone(async () => {
-      await clearAttempt(place, migrations, body)
-      return readStatus(place.pool, migrations)
+      await clearAttempt(options, migrations, body)
+      return readStatus(options.pool, migrations)
     }),
   )
   return { ended: async () => void (await running?.catch(() => {})) }
