@@ -120,6 +120,8 @@ function alreadyLive(
     previous: live,
     verdict: null,
     attempts: 0,
+    schema_before: null,
+    schema_after: null,
     took_ms: 0,
   }
 }
