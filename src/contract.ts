@@ -6,6 +6,14 @@ export type SlotName = (typeof SLOTS)[number]
 
 export const otherSlot = (slot: SlotName): SlotName => (slot === 'blue' ? 'green' : 'blue')
 
+/** Whole commit hashes, where they are no part of a path or of a longer word. */
+const COMMITS = /(?<![\w./-])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![\w/-])/g
+const SHORT_COMMIT = 12
+
+/** A text as people read it: a release that is a commit is called by its first digits, which git takes as well. */
+export const withShortCommits = (text: string): string =>
+  text.replace(COMMITS, (commit) => commit.slice(0, SHORT_COMMIT))
+
 /** What a booted process finds in its environment (DESIGN §8b). */
 export const ENV = {
   port: 'PORT',

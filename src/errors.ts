@@ -1,5 +1,6 @@
 // The one error table: every refusal, problem, warning and alarm has a code, a sentence and what would help.
 // It is the source for the docs (docs/errors.md), the tests and the answers. Codes are public and only ever added to.
+import { withShortCommits } from './contract.ts'
 
 /** Who has to act: the caller, the app's authors, whoever operates the machine, or slotgate's own authors. */
 export type Blame = 'client' | 'app' | 'operator' | 'slotgate'
@@ -698,7 +699,7 @@ export function fill(template: string, facts: Facts): string {
   return template.replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = facts[name]
     if (value === undefined || value === null) return '?'
-    return Array.isArray(value) ? value.join(', ') : String(value)
+    return withShortCommits(Array.isArray(value) ? value.join(', ') : String(value))
   })
 }
 

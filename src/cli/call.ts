@@ -1,4 +1,5 @@
 // What every command is given, and how one ends: the streams, the flags, the exit codes and the failures behind them.
+import { withShortCommits } from '../contract.ts'
 import type { Problem } from '../errors.ts'
 
 /** Exit codes (DESIGN §8a). */
@@ -68,7 +69,10 @@ export function setting(call: Call, flag: string, variable?: string): string | u
 
 export const wantsJson = (call: Call): boolean => call.flags.json === true
 
-/** Prints the answer: as it is with --json, else in words. */
-export function answer(call: Call, body: unknown, words: () => string): void {
-  call.stdout.write(`${wantsJson(call) ? JSON.stringify(body) : words()}\n`)
+/** Prints the answer: as it is with --json, else in words about the same body as people read it. */
+export function answer<Body>(call: Call, body: Body, words: (body: Body) => string): void {
+  call.stdout.write(`${wantsJson(call) ? JSON.stringify(body) : words(readable(body))}\n`)
 }
+
+/** Commits are shortened before anything is aligned. */
+export const readable = <Body>(body: Body): Body => JSON.parse(withShortCommits(JSON.stringify(body)))

@@ -1,5 +1,6 @@
 // Tells on standard error how far a long call is, by asking for the status meanwhile.
 import { setInterval as every } from 'node:timers/promises'
+import { withShortCommits } from '../contract.ts'
 import type { DrainView, ServiceStatus } from '../switch/types.ts'
 import { type Call, wantsJson } from './call.ts'
 import type { AdminClient } from './client.ts'
@@ -69,7 +70,7 @@ export async function waitDrained(
   let drains = left(await admin.status(service))
   if (drains.length === 0) return
   for await (const _ of every(POLL_MS)) {
-    tell(drains.map(describeDrain).join('; '))
+    tell(withShortCommits(drains.map(describeDrain).join('; ')))
     drains = left(await admin.status(service))
     if (drains.length === 0) return
   }

@@ -2,7 +2,16 @@
 import { readFileSync } from 'node:fs'
 import { SlotgateError } from '../errors.ts'
 import { type Parsed, parseCommandLine } from './args.ts'
-import { type Call, type Deps, EXIT, exitCodeOf, Failure, ProblemAnswer, wantsJson } from './call.ts'
+import {
+  type Call,
+  type Deps,
+  EXIT,
+  exitCodeOf,
+  Failure,
+  ProblemAnswer,
+  readable,
+  wantsJson,
+} from './call.ts'
 import { printStartFailure } from './commands/serve.ts'
 import { printProblem } from './print/verdict.ts'
 import { styleFor } from './style.ts'
@@ -54,6 +63,6 @@ function explain(call: Call, error: unknown): number {
 
 function explainProblem(call: Call, { problem }: ProblemAnswer): number {
   if (wantsJson(call)) call.stdout.write(`${JSON.stringify(problem)}\n`)
-  else call.stderr.write(`${printProblem(problem, styleFor(call.stderr, call.env))}\n`)
+  else call.stderr.write(`${printProblem(readable(problem), styleFor(call.stderr, call.env))}\n`)
   return exitCodeOf(problem)
 }

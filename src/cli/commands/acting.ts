@@ -31,7 +31,7 @@ export const stage: Command = {
     withAdmin(call, async (admin) => {
       const [release] = call.operands
       const { result } = await act<StageResult>(call, admin, 'stage', { release })
-      answer(call, result, () => printStage(result, styleFor(call.stdout, call.env)))
+      answer(call, result, (body) => printStage(body, styleFor(call.stdout, call.env)))
       return EXIT.done
     }),
 }
@@ -49,7 +49,7 @@ const switching = (
       const waits = waitsForDrain(call)
       const { service, result } = await act<SwitchResult>(call, admin, action, bodyOf(call))
       if (waits) await waitDrained(call, admin, service, result.generation)
-      answer(call, result, () => printSwitch(result, styleFor(call.stdout, call.env)))
+      answer(call, result, (body) => printSwitch(body, styleFor(call.stdout, call.env)))
       return EXIT.done
     }),
 })

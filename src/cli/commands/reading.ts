@@ -2,7 +2,7 @@
 import type { AdviceVerdict } from '../../gate/advice.ts'
 import type { JournalRecord } from '../../journal/record.ts'
 import type { AdviceResult, CheckResult, ServiceStatus } from '../../switch/types.ts'
-import { answer, type Call, EXIT, Failure, setting } from '../call.ts'
+import { answer, type Call, EXIT, Failure, readable, setting } from '../call.ts'
 import { type AdminClient, serviceOf, withAdmin } from '../client.ts'
 import { CLIENT } from '../flags.ts'
 import { printAdvice } from '../print/advice.ts'
@@ -27,7 +27,7 @@ export const status: Command = {
       const isOne = only !== undefined && others.length === 0
       answer(call, isOne ? only : { services: found }, () =>
         Object.values(found)
-          .map((each) => printStatus(each, stdoutStyle(call)))
+          .map((each) => printStatus(readable(each), stdoutStyle(call)))
           .join('\n\n'),
       )
       return EXIT.done
@@ -56,7 +56,7 @@ export const check: Command = {
       const result = await narrate(call, admin, service, () =>
         admin.post<CheckResult>(pathTo(service, 'check'), { body }),
       )
-      answer(call, result, () => printCheck(result, stdoutStyle(call)))
+      answer(call, result, (body) => printCheck(body, stdoutStyle(call)))
       return result.allowed ? EXIT.done : EXIT.refused
     }),
 }
@@ -79,7 +79,7 @@ export const advice: Command = {
       if (to === undefined) throw new Failure(EXIT.usage, 'Say which schema version: slotgate advice --to N.')
       const service = await serviceOf(call, admin)
       const result = await admin.get<AdviceResult>(`${pathTo(service, 'advice')}?to=${to}`)
-      answer(call, result, () => printAdvice(result, stdoutStyle(call)))
+      answer(call, result, (body) => printAdvice(body, stdoutStyle(call)))
       return result.verdict !== null && IS_HARMLESS[result.verdict] ? EXIT.done : EXIT.refused
     }),
 }
@@ -100,7 +100,7 @@ export const history: Command = {
         ...(service !== undefined && { service }),
       })
       const result = await admin.get<{ records: JournalRecord[] }>(`/v1/history?${query}`)
-      answer(call, result, () => printHistory(result.records, stdoutStyle(call)))
+      answer(call, result, ({ records }) => printHistory(records, stdoutStyle(call)))
       return EXIT.done
     }),
 }
