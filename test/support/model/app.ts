@@ -43,6 +43,8 @@ export interface Town {
   onStatus(app: App): void
 }
 
+export const KILLED = 'signal SIGKILL'
+
 export class App {
   readonly release: ReleaseName
   readonly bootId: string
@@ -55,6 +57,7 @@ export class App {
   /** Whether its last answer said that it fits. */
   saidFitting = false
   isGone = false
+  wasKilled = false
   readonly #town: Town
   readonly #exit: (how: string) => void
   readonly #front: Server
@@ -90,6 +93,7 @@ export class App {
   end(how: string): void {
     if (this.isGone) return
     this.isGone = true
+    this.wasKilled = how === KILLED
     for (const server of [this.#front, this.#internal]) {
       server.closeAllConnections()
       server.close()

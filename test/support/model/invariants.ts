@@ -25,7 +25,7 @@ const INVARIANTS: readonly Invariant[] = [
   aBrokenJournalIsRefused,
   nothingInTheJournalIsDropped,
   switchesAreOneAfterTheOther,
-  whatTheLiveReleaseAnswersIsNeverCut,
+  noRequestIsCutByWhatHappensToOthers,
   theSlotsAreAsTheModelSays,
 ]
 
@@ -135,9 +135,9 @@ function switchesAreOneAfterTheOther(_system: System, _model: Model, { records }
   return wrong === undefined ? undefined : `the switches were ${generations}`
 }
 
-/** 10. Whatever happens to the others, what the live release was asked it answers. */
-function whatTheLiveReleaseAnswersIsNeverCut({ held, live }: System) {
-  const cut = held.find(({ app, isOpen, isFinished }) => app === live && !isOpen && !isFinished)
+/** 10. Whoever else leaves or dies, an app answers what it was asked: while it is live, and as long as a drain may take. */
+function noRequestIsCutByWhatHappensToOthers({ held }: System) {
+  const cut = held.find(({ app, isOpen, mayEnd }) => !isOpen && !mayEnd && !app.wasKilled)
   return cut && `${cut.id} of ${cut.app.bootId} was cut`
 }
 

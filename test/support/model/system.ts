@@ -23,7 +23,7 @@ import { restore, resume } from '../../../src/switch/resume.ts'
 import { recorded, type Service } from '../../../src/switch/service.ts'
 import type { Control } from '../../../src/switch/types.ts'
 import { RELAY_CONFIG } from '../../relay/support.ts'
-import { App, instanceOf, type ReleaseName, type Town } from './app.ts'
+import { App, instanceOf, KILLED, type ReleaseName, type Town } from './app.ts'
 import { VirtualClock } from './clock.ts'
 
 export const SERVICE = 'invoices'
@@ -69,8 +69,8 @@ export interface Held {
   /** Resolves with whether it came to its end. */
   readonly ended: Promise<boolean>
   isOpen: boolean
-  /** Whether its app was told to end it. */
-  isFinished: boolean
+  /** Whether it may be over: its app ended it, or its release left so long ago that it may be cut. */
+  mayEnd: boolean
 }
 
 /** One life of slotgate. */
@@ -188,10 +188,11 @@ export class System implements Town {
 
   async pass(ms: number): Promise<void> {
     await this.#clock.advance(ms, () => this.quiet())
+    for (const held of this.held) held.mayEnd ||= ms > DRAIN_MS && held.app !== this.live
   }
 
   async endApp(app: App | undefined): Promise<void> {
-    app?.end('signal SIGKILL')
+    app?.end(KILLED)
     await this.quiet()
   }
 
@@ -246,7 +247,7 @@ export class System implements Town {
       end(false)
     })
     await begun
-    const held: Held = { id, app, generation, ended, isOpen: true, isFinished: false }
+    const held: Held = { id, app, generation, ended, isOpen: true, mayEnd: false }
     this.held.push(held)
     void ended.then(() => {
       held.isOpen = false
@@ -256,7 +257,7 @@ export class System implements Town {
 
   /** @returns whether it came to its end */
   async finish(held: Held): Promise<boolean> {
-    held.isFinished = true
+    held.mayEnd = true
     held.app.finish(held.id)
     const isWhole = await held.ended
     await this.quiet()
@@ -422,7 +423,7 @@ export class System implements Town {
   /** What ran is stopped as a leftover, which is what slotgate does first. */
   async #restart(): Promise<void> {
     await this.quiet()
-    for (const app of this.apps) app.end('signal SIGKILL')
+    for (const app of this.apps) app.end(KILLED)
     await this.#begin(this.#disk)
   }
 
@@ -462,8 +463,8 @@ export class System implements Town {
     if (live && this.#looksAt(live) < meanwhile.look) return
     this.meanwhile = null
     const { what } = meanwhile
-    if (what === 'live dies') live?.end('signal SIGKILL')
-    else if (what === 'the candidate dies') candidate.end('signal SIGKILL')
+    if (what === 'live dies') live?.end(KILLED)
+    else if (what === 'the candidate dies') candidate.end(KILLED)
     else this.schema = what.migrateTo
   }
 
