@@ -58,6 +58,8 @@ export class World {
   service: string[] = []
   /** Extra lines of the config itself, such as `relay`. One thread, unless a test is about more: each takes its time to start. */
   settings: string[] = ['threads: 1']
+  /** More entries of `admin.keys`. */
+  keys: string[] = []
   /** Instead of the one service that boots the fixture app. */
   services: string[] | null = null
   command: string[] = [process.execPath, APP]
@@ -116,6 +118,7 @@ export class World {
       '  listen: 127.0.0.1:0',
       '  keys:',
       `    - { id: ops, algorithm: ed25519, public_key: "${this.#publicKey}", allow: [read, stage, promote, rollback, traffic] }`,
+      ...this.keys.map((key) => `    - ${key}`),
       'state_dir: state',
       ...this.settings,
       'services:',
@@ -227,6 +230,8 @@ export class World {
   rollback = (to?: string) => this.call('POST', '/v1/services/invoices/rollback', to ? { to } : {})
   check = (operation: string, to?: string) =>
     this.call('POST', '/v1/services/invoices/check', { operation, ...(to && { to }) })
+
+  advice = (to: number) => this.call('GET', `/v1/services/invoices/advice?to=${to}`)
 
   async status(): Promise<ServiceStatus> {
     return (await this.call('GET', '/v1/services/invoices')).body
