@@ -89,13 +89,14 @@ func readRange(status *schemaStatus) error {
 	return err
 }
 
-// The number of golang-migrate's advisory lock for this database.
+// The number of golang-migrate's advisory lock. Opened by URL, as here and by its own command line, it takes the path of
+// the URL for the name of the database, slash and all; opened by postgres.WithInstance, the name alone.
 func lockOf(db *sql.DB) (string, error) {
 	var name, schema string
 	if err := db.QueryRow("SELECT current_database(), current_schema()").Scan(&name, &schema); err != nil {
 		return "", err
 	}
-	return database.GenerateAdvisoryLockId(name, schema, "schema_migrations")
+	return database.GenerateAdvisoryLockId("/"+name, schema, "schema_migrations")
 }
 
 // What this release ships above the current version: 000002_add_author.up.sql is version 2.

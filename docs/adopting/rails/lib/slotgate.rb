@@ -101,9 +101,9 @@ module Slotgate
       ActiveRecord::Base.connection_pool.with_connection { ActiveRecord::Tasks::DatabaseTasks.migrate }
       answer(200, status)
     rescue ActiveRecord::ConcurrentMigrationError => error
-      answer(409, error: error.message)
+      answer(409, error: error.message.strip)
     rescue StandardError => error
-      answer(422, error: error.message)
+      answer(422, error: error.message.strip)
     end
 
     def answer(code, body)
