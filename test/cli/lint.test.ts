@@ -7,6 +7,8 @@ import { type Finding, RULES, type Rule } from '../../src/cli/lint/types.ts'
 import { type Changes, good, Repository, scripts, sealed } from './repository.ts'
 import { newFolder, run } from './terminal.ts'
 
+const deploy = join(import.meta.dirname, '..', '..', 'deploy')
+
 const rulesOf = (findings: readonly Finding[]): Rule[] => findings.map(({ rule }) => rule)
 
 interface Scenario {
@@ -481,7 +483,18 @@ t.test('--write-sums writes SUMS, then lints; it does not go with --staged', asy
   t.match(await repository.lint(['--write-sums', '--staged']), { code: 2 })
 })
 
-const deploy = join(import.meta.dirname, '..', '..', 'deploy')
+t.test('the docs have every rule as it is, and the hook and the step as they are shipped', async (t) => {
+  const docs = readFileSync(new URL('../../docs/lint.md', import.meta.url), 'utf8')
+  const [, section = ''] = docs.split('## Rules\n')
+  const rows = section.split('\n## ', 1)[0]?.split('\n') ?? []
+  t.strictSame(
+    rows.filter((row) => row.startsWith('| `')),
+    Object.entries(RULES).map(([rule, { severity, about }]) => `| \`${rule}\` | ${severity} | ${about} |`),
+  )
+  for (const name of ['pre-commit', 'ci-lint']) {
+    t.ok(docs.includes(`\`\`\`sh\n${readFileSync(join(deploy, name), 'utf8')}\`\`\``), name)
+  }
+})
 
 t.test(
   'the hook lets a good commit through and stops a bad one, whatever lies in the work tree',
