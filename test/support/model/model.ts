@@ -108,16 +108,30 @@ const first = (release: ReleaseName, others: readonly ReleaseName[]): ReleaseNam
   ...others.filter((other) => other !== release),
 ]
 
-/** A minute: a live release that died is back, and if the new one does not fit any more, the one that left is live again. */
-export function passLongTime(model: Model): void {
+/**
+ * A look after a flip: if a migration has made the new release unfit since, and the one that left still runs in its slot and
+ * fits, it is live again. Once.
+ *
+ * @returns whether traffic went back
+ */
+export function lookAgain(model: Model): boolean {
   const { live, watch } = model
-  if (live && !live.runs) live.runs = boots(model, live.release)
+  if (!live?.runs || !watch || model.schema === watch.before || misfit(model, live.release) === null)
+    return false
   model.watch = null
-  if (!live?.runs || !watch || model.schema === watch.before || misfit(model, live.release) === null) return
   const { left } = watch
   const isThere = left !== null && model.idle === left && left.runs
-  if (!isThere || misfit(model, left.release) !== null) return
+  if (!isThere || misfit(model, left.release) !== null) return false
   flip(model, left, 'rollback')
+  model.watch = null
+  return true
+}
+
+/** A minute: a live release that died is back, and the looks after a flip are over. */
+export function passLongTime(model: Model): void {
+  const { live } = model
+  if (live && !live.runs) live.runs = boots(model, live.release)
+  lookAgain(model)
   model.watch = null
 }
 
@@ -127,8 +141,6 @@ export function restart(model: Model): void {
   if (live) live.runs = boots(model, live.release)
   if (idle) idle.runs = false
   model.watch = null
-  // Before anything was live, nothing is restored.
-  if (!live) model.idle = null
 }
 
 export function copyOf(model: Model): Model {

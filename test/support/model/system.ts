@@ -22,6 +22,7 @@ import { Lock } from '../../../src/switch/lock.ts'
 import { restore, resume } from '../../../src/switch/resume.ts'
 import { recorded, type Service } from '../../../src/switch/service.ts'
 import type { Control } from '../../../src/switch/types.ts'
+import { watch } from '../../../src/switch/watch.ts'
 import { RELAY_CONFIG } from '../../relay/support.ts'
 import { App, instanceOf, KILLED, type ReleaseName, type Town } from './app.ts'
 import { VirtualClock } from './clock.ts'
@@ -39,7 +40,7 @@ const CONFIG: ServiceConfig = {
   hosts: [],
   pathPrefix: '/',
   health: { path: '/healthz', intervalMs: 10, timeoutMs: 2_000, withinMs: 1_000 },
-  schema: { path: '/schema/status', withinMs: 3_000, intervalMs: 5_000 },
+  schema: { path: '/schema/status', withinMs: 3_000, intervalMs: 15_000 },
   drain: { withinMs: DRAIN_MS, tunnelsWithinMs: DRAIN_MS },
   previous: 'keep',
   hiddenPaths: [],
@@ -277,6 +278,15 @@ export class System implements Town {
     return readFile(this.life.journal.file)
   }
 
+  /** What slotgate would begin with from these bytes. @throws SlotgateError `journal_broken` */
+  async startedFrom(bytes: Buffer): Promise<Pick<Journal, 'state' | 'records'>> {
+    const file = join(this.#folder, 'copy.jsonl')
+    await writeFile(file, bytes)
+    const journal = await Journal.open(file)
+    await journal.close()
+    return journal
+  }
+
   async end(): Promise<void> {
     await this.#dropAll(null)
     await this.quiet()
@@ -325,6 +335,7 @@ export class System implements Town {
     this.#crashed = Promise.withResolvers<'crashed'>()
     await journal.append({ event: 'slotgate_started', actor: 'slotgate', life: this.#lives })
     resume(service)
+    void watch(service)
   }
 
   #driverOf(life: Pick<Life, 'isOver'>): Driver {
