@@ -144,7 +144,7 @@ function addReadingRoutes(app: FastifyInstance, control: Control): void {
       }),
       preValidation: async (request) => readNumbers(request.query, ['limit', 'before']),
     },
-    async ({ query }) => ({ records: control.history(query) }),
+    async ({ query }) => ({ records: await control.history(query) }),
   )
 }
 

@@ -1,97 +1,75 @@
 // The journal on disk: append-only, one JSON line per event, each carrying the hash of the line before. What is
 // appended is on the disk before the promise resolves; what cannot be written leaves the file as it was.
-import { type FileHandle, open } from 'node:fs/promises'
+import * as realDisk from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { messageOf, SlotgateError } from '../errors.ts'
+import { fold, hashLine, type JournalEvent, type JournalRecord, type JournalState } from './record.ts'
+import { type Recovered, recover, withoutState } from './recover.ts'
 import {
-  emptyState,
-  FIRST_PREV,
-  fold,
-  hashLine,
-  type JournalEvent,
-  type JournalRecord,
-  type JournalState,
-} from './record.ts'
+  beside,
+  type Disk,
+  formerFiles,
+  keepUnderNumber,
+  nextFile,
+  removeIfThere,
+  replace,
+  syncFolder,
+} from './rotate.ts'
 
-/** How many records stay in memory to answer `history`; the file keeps all. */
+/** How many records stay in memory to answer `history`; the files keep all. */
 const REMEMBERED = 10_000
+/** A file that has grown by this much is full: reading it is most of what a start takes. */
+const LONGEST_BYTES = 8 * 1024 * 1024
 
-interface Recovered {
-  state: JournalState
-  records: JournalRecord[]
-  seq: number
-  prev: string
-  /** Bytes up to the end of the last whole line. */
-  size: number
-  /** Bytes of a torn last line that were dropped. */
-  tornBytes: number
+export interface JournalOptions {
+  now?: () => Date
+  longestBytes?: number
+  disk?: Disk
 }
 
-/**
- * Reads a journal's bytes.
- *
- * @throws SlotgateError `journal_broken` with the line's number, where a whole line does not continue the chain
- */
-export function recover(bytes: Buffer, file: string): Recovered {
-  const whole = bytes.subarray(0, bytes.lastIndexOf('\n') + 1)
-  const lines = whole.length === 0 ? [] : whole.toString('utf8').slice(0, -1).split('\n')
-  const recovered: Recovered = {
-    state: emptyState(),
-    records: [],
-    seq: 0,
-    prev: FIRST_PREV,
-    size: whole.length,
-    tornBytes: bytes.length - whole.length,
-  }
-  for (const line of lines) {
-    const record = parseLine(line, recovered, file)
-    fold(recovered.state, record)
-    recovered.records.push(record)
-    recovered.seq = record.seq
-    recovered.prev = hashLine(line)
-  }
-  return recovered
-}
-
-function parseLine(line: string, { seq, prev }: Recovered, file: string): JournalRecord {
-  const broken = (detail: string) => new SlotgateError('journal_broken', { file, line: seq + 1, detail })
-  let record: JournalRecord
-  try {
-    record = JSON.parse(line)
-  } catch {
-    throw broken('it is not JSON')
-  }
-  if (record === null || typeof record !== 'object') throw broken('it is not a record')
-  if (record.seq !== seq + 1) throw broken(`its seq is ${record.seq}, not ${seq + 1}`)
-  if (record.prev !== prev) throw broken('its hash of the line before does not match')
-  return record
+interface Opened extends Required<JournalOptions> {
+  file: string
+  handle: realDisk.FileHandle
+  recovered: Recovered
 }
 
 export class Journal {
   readonly file: string
   /** What a torn last line had; said in the log at start. */
   readonly tornBytes: number
-  #handle: FileHandle
+  readonly #now: () => Date
+  readonly #longestBytes: number
+  readonly #disk: Disk
   readonly #state: JournalState
-  #records: JournalRecord[]
+  readonly #records: JournalRecord[]
+  #handle: realDisk.FileHandle
   #seq: number
   #prev: string
   #size: number
+  /** Of the size, what the file began with. */
+  #carriedBytes: number
+  /** The file before this one. */
+  #former: string | null
   /** Set while the file may hold half a line that could not be taken back. */
   #dirtyTail = false
+  /** Set while a power cut could still bring the full file back in place of this one. */
+  #dirtyName = false
   #queue: Promise<unknown> = Promise.resolve()
-  #now: () => Date
 
-  private constructor(file: string, handle: FileHandle, recovered: Recovered, now: () => Date) {
+  private constructor({ file, handle, recovered, now, longestBytes, disk }: Opened) {
     this.file = file
     this.tornBytes = recovered.tornBytes
-    this.#handle = handle
+    this.#now = now
+    this.#longestBytes = longestBytes
+    this.#disk = disk
     this.#state = recovered.state
     this.#records = recovered.records.slice(-REMEMBERED)
+    this.#handle = handle
     this.#seq = recovered.seq
     this.#prev = recovered.prev
     this.#size = recovered.size
-    this.#now = now
+    this.#carriedBytes = recovered.carriedBytes
+    this.#former = recovered.former
   }
 
   /**
@@ -99,18 +77,23 @@ export class Journal {
    *
    * @throws SlotgateError `journal_broken`, `state_dir_unusable`
    */
-  static async open(file: string, now: () => Date = () => new Date()): Promise<Journal> {
-    let handle: FileHandle
+  static async open(
+    file: string,
+    { now = () => new Date(), longestBytes = LONGEST_BYTES, disk = realDisk }: JournalOptions = {},
+  ): Promise<Journal> {
+    let handle: realDisk.FileHandle
     try {
-      handle = await open(file, 'a+', 0o600)
+      handle = await disk.open(file, 'a+', 0o600)
     } catch (error) {
       throw new SlotgateError('state_dir_unusable', { state_dir: dirname(file), detail: messageOf(error) })
     }
     try {
       const recovered = recover(await handle.readFile(), file)
+      if (recovered.seq === 0) await refuseLoss(disk, file)
       if (recovered.tornBytes > 0) await handle.truncate(recovered.size)
-      await syncFolder(dirname(file))
-      return new Journal(file, handle, recovered, now)
+      await removeIfThere(disk, nextFile(file))
+      await syncFolder(disk, dirname(file))
+      return new Journal({ file, handle, recovered, now, longestBytes, disk })
     } catch (error) {
       await handle.close()
       throw error
@@ -127,6 +110,32 @@ export class Journal {
     return this.#records
   }
 
+  /** Every record there is, newest first; what is not remembered is read from the files, one after the other. */
+  async *backwards(): AsyncGenerator<JournalRecord> {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const record of this.#records.toReversed()) {
+      yield record
+      oldest = record.seq
+    }
+    let file: string | null = this.file
+    while (file !== null && oldest > 1) {
+      const records = await this.#recordsOf(file)
+      for (const record of records.toReversed()) {
+        if (record.seq >= oldest) continue
+        yield record
+        oldest = record.seq
+      }
+      const former: unknown = records[0]?.event === 'rotated' ? records[0].file : null
+      file = typeof former === 'string' ? beside(this.file, former) : null
+    }
+  }
+
+  /** A former file that somebody has moved away is no harm: only looking back ends there. */
+  async #recordsOf(file: string): Promise<JournalRecord[]> {
+    const text = await this.#disk.readFile(file, 'utf8').catch(() => '')
+    return text.split('\n').flatMap(parseWhole)
+  }
+
   /**
    * Appends one event and waits until the disk has it. Calls are carried out one after the other.
    *
@@ -139,21 +148,19 @@ export class Journal {
   }
 
   async #write(event: JournalEvent): Promise<JournalRecord> {
-    const record: JournalRecord = {
-      seq: this.#seq + 1,
-      time: this.#now().toISOString(),
-      ...event,
-      prev: this.#prev,
-    }
-    const line = JSON.stringify(record)
     try {
       if (this.#dirtyTail) await this.#cutTail()
+      if (this.#dirtyName) await this.#syncName()
       // What is written to a deleted file is gone with the next start, and with it the pointer.
       if ((await this.#handle.stat()).nlink === 0) throw new Error('the file was deleted')
+      if (this.#size - this.#carriedBytes >= this.#longestBytes) await this.#rotate()
+      const { record, line } = this.#next(event)
       this.#dirtyTail = true
-      await this.#handle.appendFile(`${line}\n`)
+      await this.#handle.appendFile(line)
       await this.#handle.datasync()
       this.#dirtyTail = false
+      this.#took(record, line)
+      return record
     } catch (error) {
       await this.#cutTail().catch(() => {})
       throw new SlotgateError(
@@ -162,13 +169,48 @@ export class Journal {
         { cause: error },
       )
     }
-    this.#size += Buffer.byteLength(line) + 1
+  }
+
+  /** The record that comes next, and its line with the newline. */
+  #next(event: JournalEvent): { record: JournalRecord; line: string } {
+    const time = this.#now().toISOString()
+    const record: JournalRecord = { seq: this.#seq + 1, time, ...event, prev: this.#prev }
+    return { record, line: `${JSON.stringify(record)}\n` }
+  }
+
+  #took(record: JournalRecord, line: string): void {
+    this.#size += Buffer.byteLength(line)
     this.#seq = record.seq
-    this.#prev = hashLine(line)
+    this.#prev = hashLine(line.slice(0, -1))
     fold(this.#state, record)
-    this.#records.push(record)
+    this.#records.push(withoutState(record))
     if (this.#records.length > REMEMBERED) this.#records.shift()
-    return record
+  }
+
+  /** Goes on in a new file. What fails before the rename leaves the full one as it was. */
+  async #rotate(): Promise<void> {
+    const former = await keepUnderNumber(this.#disk, this.file, this.#former)
+    const { record, line } = this.#next({
+      event: 'rotated',
+      actor: 'slotgate',
+      file: former,
+      state: this.#state,
+    })
+    const handle = await replace(this.#disk, this.file, line)
+    const full = this.#handle
+    this.#handle = handle
+    this.#former = former
+    this.#size = 0
+    this.#took(record, line)
+    this.#carriedBytes = this.#size
+    this.#dirtyName = true
+    await full.close().catch(() => {})
+    await this.#syncName()
+  }
+
+  async #syncName(): Promise<void> {
+    await syncFolder(this.#disk, dirname(this.file))
+    this.#dirtyName = false
   }
 
   /** Takes back what a failed append may have left, or the next line would be glued to half a line. */
@@ -184,9 +226,19 @@ export class Journal {
   }
 }
 
-/** A new file's name is durable only once its folder is. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  await handle.sync().catch(() => {})
-  await handle.close()
+/** A journal that was lost must not be taken for one that never was: the pointer would be lost with it. */
+async function refuseLoss(disk: Disk, file: string): Promise<void> {
+  const former = await formerFiles(disk, file)
+  if (former.length === 0) return
+  const detail = `it is empty, and there is ${former.sort().join(', ')} from before`
+  throw new SlotgateError('journal_broken', { file, line: 1, detail })
+}
+
+/** For looking back only: a line that is not whole yet is nobody's. */
+function parseWhole(line: string): JournalRecord[] {
+  try {
+    return [withoutState(JSON.parse(line))]
+  } catch {
+    return []
+  }
 }

@@ -1,5 +1,5 @@
 // What the journal holds: the record, its hash chain, the events and their fold into a state. No I/O.
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Range, SlotName } from '../contract.ts'
 
 /** The events that the state depends on, or that an operator looks for. */
@@ -26,6 +26,7 @@ export const EVENTS = [
   'rollback_door_opened',
   'alarm',
   'taken_over',
+  'rotated',
   'leftover_stopped',
 ] as const
 export type EventName = (typeof EVENTS)[number]
@@ -101,7 +102,10 @@ export interface OpenBoot {
   booted: boolean
 }
 
-export const hashLine = (line: string): string => createHash('sha256').update(line).digest('hex')
+/** How many releases of a service are known by their ids, or the state would grow with each one for ever. */
+const KNOWN_RELEASES = 1_000
+
+export const hashLine = (line: string): string => hash('sha256', line)
 export const FIRST_PREV = hashLine('')
 
 /** The range a release once declared; an id such as `constructor` finds nothing. */
@@ -158,7 +162,7 @@ const numberOrNull = (value: unknown): number | null => (typeof value === 'numbe
 
 function foldService(service: ServiceState, record: JournalRecord, open: JournalState['open']): void {
   // Every verdict carries what both releases said of themselves; their ranges are remembered from there.
-  Object.assign(service.ranges, record.ranges)
+  if (record.ranges) foldRanges(service, record.ranges)
   foldWatched(service.watched, record)
   const { slot, release } = record
   if (release === undefined) return
@@ -234,4 +238,13 @@ function putFirst(names: string[], name: string): void {
   const at = names.indexOf(name)
   if (at >= 0) names.splice(at, 1)
   names.unshift(name)
+  if (names.length > KNOWN_RELEASES) names.pop()
+}
+
+/** Ranges are looked up by id, so that their age is that of the releases they belong to. */
+function foldRanges(service: ServiceState, ranges: JournalRecord['ranges']): void {
+  Object.assign(service.ranges, ranges)
+  if (Object.keys(service.ranges).length <= 2 * KNOWN_RELEASES) return
+  const known = new Set([...service.wasLive, ...Object.values(service.slots), ...Object.keys(ranges ?? {})])
+  for (const release of Object.keys(service.ranges)) if (!known.has(release)) delete service.ranges[release]
 }

@@ -173,10 +173,12 @@ async function remember(
 }
 
 /** Newest first. */
-function historyOf({ records }: Journal, query: HistoryQuery): JournalRecord[] {
+async function historyOf(journal: Journal, query: HistoryQuery): Promise<JournalRecord[]> {
   const { service, limit, before = Number.POSITIVE_INFINITY } = query
-  return records
-    .filter((record) => record.seq < before && (service === undefined || record.service === service))
-    .slice(-limit)
-    .reverse()
+  const found: JournalRecord[] = []
+  for await (const record of journal.backwards()) {
+    if (record.seq < before && (service === undefined || record.service === service)) found.push(record)
+    if (found.length === limit) break
+  }
+  return found
 }

@@ -65,7 +65,7 @@ async function findTarget(service: Service, to: string | undefined, progress: Pr
   if (!wasLive.includes(release)) {
     throw new SlotgateError('unknown_release', {
       release,
-      detail: 'it was never live here; deploy it instead',
+      detail: 'it was never live here, or long ago; deploy it instead',
     })
   }
   const running = await runningTarget(service, release)

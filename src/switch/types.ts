@@ -165,5 +165,5 @@ export interface Control {
   rollback(service: string, to: string | undefined, context: CallContext): Promise<SwitchResult>
   deploy(service: string, release: string, context: CallContext): Promise<SwitchResult>
   /** Newest first. */
-  history(query: HistoryQuery): JournalRecord[]
+  history(query: HistoryQuery): Promise<JournalRecord[]>
 }

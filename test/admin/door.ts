@@ -227,7 +227,7 @@ export function recordingControl(overrides: Partial<Control> = {}): { control: C
     promote: async () => switched,
     rollback: async () => ({ ...switched, operation: 'rollback' }),
     deploy: async () => ({ ...switched, operation: 'deploy' }),
-    history: () => [
+    history: async () => [
       {
         seq: 1,
         time: '2026-11-22T12:00:00.000Z',
