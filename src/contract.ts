@@ -114,13 +114,17 @@ const FITS: Record<FieldKind, (value: unknown) => boolean> = {
     Array.isArray(value) && value.every((entry) => isObject(entry) && typeof entry.code === 'string'),
 }
 
+/** How many characters of a value a sentence has room for. */
+const SHOWN = 40
+
 /** Names a value's kind for a person, with the value itself where it is short: `"42"` is `the string "42"`. */
 function describeValue(value: unknown): string {
   if (value === undefined) return 'nothing'
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'an array'
   if (typeof value === 'object') return 'an object'
-  return `the ${typeof value} ${JSON.stringify(value).slice(0, 40)}`
+  const text = JSON.stringify(value)
+  return `the ${typeof value} ${text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text}`
 }
 
 /** What one field of a body is, and whether it may be so. */
