@@ -1,6 +1,7 @@
 // Every command by the words it is called with.
 import { deploy, promote, rollback, stage } from './acting.ts'
 import type { Command } from './command.ts'
+import { init } from './init.ts'
 import { generateKeys } from './keys.ts'
 import { lint } from './lint.ts'
 import { advice, check, history, status } from './reading.ts'
@@ -9,6 +10,7 @@ import { verify } from './verify-app.ts'
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   serve,
+  init,
   'keys generate': generateKeys,
   status,
   stage,

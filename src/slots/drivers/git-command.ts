@@ -18,11 +18,12 @@ export type Git = (args: readonly string[], signal?: AbortSignal) => Promise<Git
 
 /**
  * @param repo absolute; a work tree or a bare repository
- * @param stateDir marks the process, so that one that a crash of slotgate leaves behind is ended at the next start
+ * @param stateDir marks the process, so that one that a crash of slotgate leaves behind is ended at the next start; not
+ *   given where slotgate does not run
  * @returns what runs git there; it throws SlotgateError `repository_unusable` where there is no git to run
  */
 export const gitIn =
-  (repo: string, stateDir: string): Git =>
+  (repo: string, stateDir?: string): Git =>
   (args, signal) =>
     new Promise((resolve, reject) => {
       const options = { env: environment(stateDir), maxBuffer: MOST_BYTES, ...(signal && { signal }) }
@@ -39,11 +40,11 @@ export const gitIn =
 const SETTINGS = ['-c', 'core.hooksPath=/dev/null', '-c', 'core.warnAmbiguousRefs=true']
 
 /** Without what a git around this one says of its own repository, in the language that is read here. */
-const environment = (stateDir: string): NodeJS.ProcessEnv => ({
+const environment = (stateDir: string | undefined): NodeJS.ProcessEnv => ({
   ...Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^(GIT_|SLOTGATE)/.test(name) && name !== 'LANGUAGE'),
   ),
   LC_ALL: 'C',
   GIT_TERMINAL_PROMPT: '0',
-  [ENV.stateDir]: stateDir,
+  ...(stateDir !== undefined && { [ENV.stateDir]: stateDir }),
 })
