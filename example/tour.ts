@@ -97,6 +97,11 @@ const STEPS: Step[] = [
     async go(demo) {
       expect((await demo.type('deploy', 'r3')).code === 0, 'deployed')
       const { live } = await demo.ask('status')
+      const advice = await demo.type('advice', '--to', '3')
+      expect(
+        advice.code === REFUSED && contains(advice, 'one_way_door'),
+        'the migration would close the way back',
+      )
       await migrate(live.internal_url, 3, demo.say)
       const { door } = await demo.ask('status')
       expect(door.open === false, 'the door is closed')

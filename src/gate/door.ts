@@ -57,7 +57,7 @@ export function doorOf({ previous, ranges, current, schemaOff }: DoorFacts): Doo
       null,
       `${silent ?? newest} never said which schema versions it works with.`,
     )
-  return closed(first, current, others.length)
+  return closed(first, others, current)
 }
 
 interface Known {
@@ -75,8 +75,12 @@ function opened(target: Known, current: number, newest: string): Door {
   return door(true, release, null, fitText(target, current) + way)
 }
 
-function closed(target: Known, current: number, others: number): Door {
+function closed(target: Known, older: readonly Known[], current: number): Door {
   const code = current > target.range.max ? 'schema_ahead_of_code' : 'schema_behind_code'
-  const older = others === 0 ? '' : ` Of ${others} before it, none does either.`
-  return door(false, target.release, code, fitText(target, current) + older)
+  return door(false, target.release, code, fitText(target, current) + norDo(older))
+}
+
+function norDo([next, ...others]: readonly Known[]): string {
+  if (!next) return ''
+  return others.length === 0 ? ` Nor does ${next.release}.` : ` Nor do the ${others.length + 1} before it.`
 }
