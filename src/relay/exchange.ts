@@ -60,8 +60,8 @@ export class Exchange extends Journey implements Asker {
   #received = 0
   #windowBegan = 0
   #windowReceived = 0
-  /** What was received last is still being written to the app. */
-  holds = false
+  /** What became of what was received last. */
+  taken: Taken = WRITTEN
   /** The minor version of HTTP/1 that the client speaks. */
   minor = 1
 
@@ -138,7 +138,7 @@ export class Exchange extends Journey implements Asker {
     app.requestSent = body.done
     const content = { body, buffer, common: buffer === this.front.buffers.common }
     const taken = app.send(head + beforeContent(kind, size), content, afterContent(kind, size, body.done))
-    this.holds = taken.held
+    this.taken = taken
     if (taken.full && !body.done) this.#client.pause()
   }
 
@@ -150,7 +150,7 @@ export class Exchange extends Journey implements Asker {
   receive(buffer: Buffer, start: number, end: number): number {
     const body = this.#body
     if (body === null) return start
-    this.holds = false
+    this.taken = WRITTEN
     try {
       const next = this.#receive(body, buffer, start, end)
       if (this.#app !== null) this.#send(this.#app, '', body, buffer)
@@ -374,3 +374,4 @@ export class Exchange extends Journey implements Asker {
 }
 
 const NOTHING = Buffer.alloc(0)
+const WRITTEN: Taken = { held: false, full: false }

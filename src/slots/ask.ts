@@ -52,11 +52,12 @@ export class AskError extends Error {
  */
 export async function ask(question: Question): Promise<Answer> {
   const { address, path, role, withinMs } = question
-  const client = new Client(originOf(address), {
-    maxHeaderSize: HEAD_LIMIT_BYTES,
-    connect: { timeout: withinMs, ...(address.kind === 'unix' && { socketPath: address.path }) },
-  })
+  let client: Client | undefined
   try {
+    client = new Client(originOf(address), {
+      maxHeaderSize: HEAD_LIMIT_BYTES,
+      connect: { timeout: withinMs, ...(address.kind === 'unix' && { socketPath: address.path }) },
+    })
     const response = await client.request({
       path,
       method: 'GET',
@@ -68,7 +69,7 @@ export async function ask(question: Question): Promise<Answer> {
     throw toAskError(error, withinMs)
   } finally {
     // Not awaited: closing must not outlast the deadline when the app holds the connection open.
-    client.destroy().catch(() => {})
+    client?.destroy().catch(() => {})
   }
 }
 

@@ -206,7 +206,7 @@ export class AppConnection {
   #afterContent(taken: Taken, buffer: Buffer, size: number, clean: boolean): void {
     if (this.#asker === null) return
     if (!this.#body?.done) {
-      this.#intake.afterRead(buffer, size, taken.held)
+      this.#intake.afterRead(buffer, size, taken)
       return
     }
     this.#intake.afterBody(buffer, taken.held)

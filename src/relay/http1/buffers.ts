@@ -1,5 +1,6 @@
 // The memory that connections read into. One buffer is common to all connections of a thread: what is in it has to be
 // copied before the next read. Large bodies get buffers that can be written from as they are. Runs in that thread.
+import type { Taken } from './write.ts'
 
 /** Few large bodies come at once; the buffers of more are left to the garbage collector. */
 const KEPT = 16
@@ -51,12 +52,16 @@ export class Intake {
    * So much of a body was read, and more of it will come.
    *
    * @param held the buffer is still being written from, and must not be read into again
+   * @param full `written` will be called when it is not any more. Otherwise nobody will: then the buffer is left to whoever writes
+   *   from it, or those of a long body would pile up here
    */
-  afterRead(buffer: Buffer, size: number, held: boolean): void {
+  afterRead(buffer: Buffer, size: number, { held, full }: Taken): void {
     if (held && buffer === this.#own) {
-      this.#lent ??= []
-      this.#lent.push(buffer)
       this.#own = null
+      if (full) {
+        this.#lent ??= []
+        this.#lent.push(buffer)
+      }
     }
     if (this.#own === null && size >= LARGE_BYTES) this.#own = this.#buffers.take()
   }

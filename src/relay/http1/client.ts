@@ -177,8 +177,8 @@ export class ClientConnection implements Client {
   /** Takes more of a request's body. @returns where what no longer belongs to it begins */
   #receive(exchange: Exchange, buffer: Buffer, size: number): number {
     const from = exchange.receive(buffer, 0, size)
-    if (exchange.isReceived) this.#intake.afterBody(buffer, exchange.holds)
-    else this.#intake.afterRead(buffer, size, exchange.holds)
+    if (exchange.isReceived) this.#intake.afterBody(buffer, exchange.taken.held)
+    else this.#intake.afterRead(buffer, size, exchange.taken)
     return from
   }
 
@@ -188,9 +188,9 @@ export class ClientConnection implements Client {
     this.#ahead = NOTHING
     if (ahead.length > 0) {
       const whole = Buffer.concat([ahead, buffer.subarray(from, end)])
-      if (this.#exchange === null) this.#next(whole, 0, whole.length)
+      if (this.#exchange === null) this.#next(whole, 0, whole.length, true)
       else this.#keep(whole)
-    } else if (this.#exchange === null) this.#next(buffer, from, end)
+    } else if (this.#exchange === null) this.#next(buffer, from, end, false)
     else this.#keep(Buffer.from(buffer.subarray(from, end)))
   }
 
@@ -200,8 +200,12 @@ export class ClientConnection implements Client {
     if (this.#exchange !== null && ahead.length > AHEAD_BYTES) this.#socket.pause()
   }
 
-  /** Begins the next exchange, and further ones as long as each is over at once. */
-  #next(buffer: Buffer, from: number, end: number): void {
+  /**
+   * Begins the next exchange, and further ones as long as each is over at once.
+   *
+   * @param kept nobody else reads into the buffer: what is left of it may stay where it is
+   */
+  #next(buffer: Buffer, from: number, end: number, kept: boolean): void {
     let start = this.#needsProxyHeader ? this.#readProxyHeader(buffer, from, end) : from
     this.#reading = true
     while (this.#exchange === null && this.#isReading && start >= 0) {
@@ -213,8 +217,9 @@ export class ClientConnection implements Client {
     }
     this.#reading = false
     if (this.#halfClosed) this.#onLast(start >= 0 && start < end)
-    // The buffer is the next reader's.
-    if (start >= 0 && start < end && this.#isReading) this.#keep(Buffer.from(buffer.subarray(start, end)))
+    if (start < 0 || start >= end || !this.#isReading) return
+    const rest = buffer.subarray(start, end)
+    this.#keep(kept ? rest : Buffer.from(rest))
   }
 
   /** What comes is read as requests. */
@@ -249,7 +254,7 @@ export class ClientConnection implements Client {
     this.#phase = 'busy'
     this.#served++
     const next = exchange.begin(buffer, headEnd, end)
-    if (!exchange.isReceived) this.#intake.afterRead(buffer, end - start, exchange.holds)
+    if (!exchange.isReceived) this.#intake.afterRead(buffer, end - start, exchange.taken)
     if (next >= 0) return next
     this.#exchange = null
     this.#handOver(Buffer.from(buffer.subarray(start, end)))
@@ -315,7 +320,7 @@ export class ClientConnection implements Client {
     if (this.#reading || ahead.length === 0) return
     this.#ahead = NOTHING
     // Whoever has just ended the exchange before must not pay for what the next one meets.
-    this.#safely(() => this.#next(ahead, 0, ahead.length))
+    this.#safely(() => this.#next(ahead, 0, ahead.length, true))
   }
 
   /**
