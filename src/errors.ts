@@ -366,6 +366,26 @@ export const ERRORS = {
     'Until the next release that fits, the only way is forward.',
   ),
   rollback_door_opened: entry(0, 'gate', 'app', 'A rollback to {to} is possible: {detail}'),
+  bake_passed: entry(
+    0,
+    'switch',
+    'app',
+    'Release {release} has baked: {failed} of its {requests} requests failed ({percent}).',
+  ),
+  bake_failed: entry(
+    0,
+    'switch',
+    'app',
+    'Release {release} failed {failed} of {requests} requests ({percent}) since it went live; {former_release} had failed {former_failed} of {former_requests} ({former_percent}). Traffic goes back, if the gate allows it.',
+    'Look at the output of {release}, mend it, then deploy the new release.',
+  ),
+  bake_not_undone: entry(
+    0,
+    'switch',
+    'app',
+    'Release {release} failed its bake ({failed} of {requests} requests), and traffic stays on it: {detail}',
+    'Nothing more is tried by itself. Deploy a release that works, or roll back by hand once that is possible.',
+  ),
   drain_cut: entry(
     0,
     'switch',

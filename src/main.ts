@@ -18,6 +18,7 @@ import { stopLeftovers, stopStragglers } from './slots/leftovers.ts'
 import { Occupants } from './slots/occupants.ts'
 import { ownStateDir } from './slots/owner.ts'
 import { createBuffer, openTable, type Table } from './slots/table.ts'
+import { bake } from './switch/bake.ts'
 import { createControl } from './switch/control.ts'
 import { Drains } from './switch/drain.ts'
 import { Lock } from './switch/lock.ts'
@@ -98,6 +99,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   for (const service of services) {
     resume(service)
     void watch(service)
+    void bake(service)
   }
   const control = createControl(services, journal)
   const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })

@@ -134,6 +134,17 @@ const drainView = object({
   tunnels_until: time,
 })
 
+const bakeCounts = { requests: count, failed: count }
+
+const bakeView = object({
+  release: text,
+  until: time,
+  ...bakeCounts,
+  former: object({ release: text, ...bakeCounts }),
+  max_error_ratio: { type: 'number', minimum: 0, exclusiveMaximum: 1 },
+  min_requests: count,
+})
+
 export const serviceStatus = object({
   service: text,
   generation: count,
@@ -142,6 +153,7 @@ export const serviceStatus = object({
   door,
   operation: orNull(operationView),
   draining: listOf(drainView),
+  bake: orNull(bakeView),
   schema: object({
     check: { type: 'string', enum: ['on', 'off'] },
     current: countOrNull,

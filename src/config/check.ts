@@ -104,8 +104,15 @@ const buildService = (name: string, service: WholeService, folder: string): Serv
   schema: service.schema === 'off' ? 'off' : buildSchema(service.schema),
   drain: { withinMs: service.drain.within, tunnelsWithinMs: service.drain.tunnels_within },
   ...(service.first !== null && { first: service.first }),
+  ...(service.bake && { bake: buildBake(service.bake) }),
   previous: service.previous,
   hiddenPaths: hiddenPathsOf(service),
+})
+
+const buildBake = (bake: NonNullable<WholeService['bake']>) => ({
+  forMs: bake.for,
+  maxErrorRatio: bake.max_error_ratio,
+  minRequests: bake.min_requests,
 })
 
 const buildSchema = ({ path, within, interval }: Exclude<WholeService['schema'], 'off'>) => ({

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Config, ServiceConfig } from './types.ts'
 
 /** What may change while running, per service. */
-const LIVE_SERVICE_KEYS = ['health', 'schema', 'drain', 'previous'] as const
+const LIVE_SERVICE_KEYS = ['health', 'schema', 'drain', 'bake', 'previous'] as const
 /** What may not, by its name in the file. */
 const FIXED_SERVICE_KEYS = {
   hosts: 'hosts',
@@ -89,9 +89,10 @@ function reloadService(old: ServiceConfig, next: ServiceConfig | undefined): Ser
     const sentence = `The internal paths of ${at} changed, and the front door hides them; that takes a restart of slotgate.`
     return { apply: old, changed: [], cannot: [...cannot, sentence] }
   }
-  const { health, schema, drain, previous } = next
+  const { health, schema, drain, bake, previous } = next
+  const { bake: _, ...fixed } = old
   return {
-    apply: Object.freeze({ ...old, health, schema, drain, previous }),
+    apply: Object.freeze({ ...fixed, health, schema, drain, ...(bake && { bake }), previous }),
     changed: LIVE_SERVICE_KEYS.filter(differs).map((key) => `${at}.${key}`),
     cannot,
   }

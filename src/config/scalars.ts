@@ -56,6 +56,13 @@ export const count = (least: number, most: number) =>
       : new Complaint(`must be a whole number from ${least} to ${most}`)
   })
 
+/** A share, from 0 to below 1. */
+export const share = scalar('share', (text) =>
+  /^0(\.\d{1,6})?$/.test(text)
+    ? Number(text)
+    : new Complaint('must be a share from 0 to below 1, such as 0.02'),
+)
+
 export const oneOf = <const T extends string>(...words: T[]) => {
   const choice = words.join(', ').replace(/, (?=[^,]+$)/, ' or ')
   return scalar(choice, (value) => {

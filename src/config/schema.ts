@@ -19,6 +19,7 @@ import {
   pathWithin,
   publicAddress,
   secretVariable,
+  share,
   size,
   text,
   threads,
@@ -215,6 +216,18 @@ const SERVICE = map({
   first: optional(
     firstRelease,
     'on an empty journal, the release to boot (with `slots`: the slot) and promote, through the gate',
+  ),
+  bake: optional(
+    map({
+      for: defaulted(duration(), '5m', 'how long it is on trial'),
+      max_error_ratio: defaulted(
+        share,
+        '0.02',
+        'it goes back if more of its requests fail, and more than twice as many in a hundred as of the former one',
+      ),
+      min_requests: defaulted(count(1, MANY), '50', 'before so many requests nothing is concluded'),
+    }),
+    'a promoted release is on trial: one rollback by itself, through the gate, if too many of its requests fail',
   ),
   previous: defaulted(
     oneOf('keep', 'stop'),

@@ -70,6 +70,14 @@ export interface HealthConfig {
   withinMs: number
 }
 
+/** The trial of a release that was promoted. */
+export interface BakeConfig {
+  forMs: number
+  /** From 0 to below 1. */
+  maxErrorRatio: number
+  minRequests: number
+}
+
 export interface ServiceConfig {
   name: string
   /** Lower case, without port; empty: any host. */
@@ -82,6 +90,7 @@ export interface ServiceConfig {
   schema: { path: string; withinMs: number; intervalMs: number } | 'off'
   drain: { withinMs: number; tunnelsWithinMs: number }
   first?: string
+  bake?: BakeConfig
   previous: 'keep' | 'stop'
   /** Paths that the front door answers with 404, because public and internal origin are the same. */
   hiddenPaths: readonly string[]

@@ -24,6 +24,8 @@ export const EVENTS = [
   'schema_live_compatible',
   'rollback_door_closed',
   'rollback_door_opened',
+  'bake_passed',
+  'bake_failed',
   'alarm',
   'taken_over',
   'rotated',
@@ -64,6 +66,14 @@ export interface Watched {
   doorOpen: boolean
 }
 
+/** The trial of the release that was promoted last. */
+export interface Bake {
+  /** ISO time. */
+  until: string
+  /** The release it took over from, and what that one had done as the live one, since its own flip. */
+  former: { release: string; answered: number; failed: number }
+}
+
 /** What the journal says of one service; the pointer comes from here after a restart. */
 export interface ServiceState {
   generation: number
@@ -81,6 +91,8 @@ export interface ServiceState {
   /** Releases whose setup has ended well. */
   setUp: string[]
   watched: Watched
+  /** null: nothing is on trial. */
+  bake: Bake | null
 }
 
 export interface JournalState {
@@ -124,6 +136,7 @@ export const emptyService = (): ServiceState => ({
   ranges: {},
   setUp: [],
   watched: { version: null, liveFits: true, doorOpen: false },
+  bake: null,
 })
 
 /**
@@ -164,6 +177,7 @@ function foldService(service: ServiceState, record: JournalRecord, open: Journal
   // Every verdict carries what both releases said of themselves; their ranges are remembered from there.
   if (record.ranges) foldRanges(service, record.ranges)
   foldWatched(service.watched, record)
+  foldBake(service, record)
   const { slot, release } = record
   if (release === undefined) return
   if (record.event === 'setup_done') putFirst(service.setUp, release)
@@ -185,6 +199,12 @@ function foldWatched(watched: Watched, { event, after, evidence }: JournalRecord
   if (event === 'schema_live_compatible') watched.liveFits = true
   if (event === 'rollback_door_closed') watched.doorOpen = false
   if (event === 'rollback_door_opened') watched.doorOpen = true
+}
+
+/** A bake begins with a promotion, and ends with what comes of it or with any other switch. */
+function foldBake(service: ServiceState, { event, bake }: JournalRecord): void {
+  if (event === 'flipped') service.bake = (bake as Bake | undefined) ?? null
+  if (event === 'bake_passed' || event === 'bake_failed') service.bake = null
 }
 
 /** Where the target of a decision read that the schema is. */

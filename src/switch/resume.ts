@@ -3,6 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { SLOTS, type SlotName } from '../contract.ts'
 import { messageOf } from '../errors.ts'
+import type { Occupant } from '../slots/occupants.ts'
 import { askable, decide } from './ask.ts'
 import type { Progress } from './lock.ts'
 import { promote } from './promote.ts'
@@ -49,8 +50,19 @@ export function resume(service: Service): void {
   const { slot } = table.pointer(index)
   const occupant = slot && occupants.get(slot)
   // What was taken over and died since is started again already.
-  if (slot && occupant?.state === 'stopped') void occupants.revive(slot, occupant)
+  if (slot && occupant?.state === 'stopped') void bringUp(service, slot, occupant)
   if (!slot && config.first !== undefined) void promoteFirst(service, config.first)
+}
+
+/** Requests that come before the release is up fail, and that is no fault of the release. */
+async function bringUp(service: Service, slot: SlotName, occupant: Occupant): Promise<void> {
+  const { table, index, occupants } = service
+  const { generation } = table.pointer(index)
+  const soFar = () => table.exchanges(index, generation)
+  service.early = { generation, counts: soFar }
+  await occupants.revive(slot, occupant)
+  const early = soFar()
+  service.early = { generation, counts: () => early }
 }
 
 /**

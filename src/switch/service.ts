@@ -7,10 +7,16 @@ import { emptyService } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
 import type { Driver } from '../slots/drivers/driver.ts'
 import type { Occupants } from '../slots/occupants.ts'
-import type { Table } from '../slots/table.ts'
+import type { ExchangeCounts, Table } from '../slots/table.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { Drains } from './drain.ts'
 import type { Lock } from './lock.ts'
+
+/** What came before the live release was up after a start of slotgate; nobody holds that against the release. */
+export interface Early {
+  readonly generation: number
+  counts(): ExchangeCounts
+}
 
 /** One service and everything that a switch of it may touch. */
 export interface Service {
@@ -28,6 +34,8 @@ export interface Service {
   readonly log: Logger
   /** Ends background work of the service when slotgate stops. */
   readonly closing: AbortSignal
+  /** Absent where the live release was up from the start. */
+  early?: Early
 }
 
 /** What the journal says of the service. */

@@ -7,6 +7,7 @@ import { recordedRange } from '../journal/record.ts'
 import { urlOf } from '../slots/ask.ts'
 import { doorNow } from './door.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
+import { bakeView } from './trial.ts'
 import type { SchemaView, ServiceStatus, SlotView } from './types.ts'
 
 /** A status call must come back soon even when an app hangs. */
@@ -28,6 +29,7 @@ export async function statusOf(service: Service): Promise<ServiceStatus> {
     door: doorNow(service, current, readings[SLOTS.indexOf(idle)] ?? null),
     operation: lock.current,
     draining: drains.views(),
+    bake: bakeView(service),
     schema: {
       check: config.schema === 'off' ? 'off' : 'on',
       current,

@@ -9,6 +9,7 @@ import { type Candidate, commitFlip, prepare } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, type Service } from './service.ts'
 import { confirm } from './settle.ts'
+import { trialOf } from './trial.ts'
 import type { CallContext, SwitchResult } from './types.ts'
 
 const ROUNDS = 3
@@ -30,7 +31,9 @@ export async function switchOver(
 ): Promise<SwitchResult> {
   const started = performance.now()
   const verdict = await passGate(service, operation, candidate, context, progress)
-  const flipped = await commitFlip(service, candidate, verdict, context, { operation }, progress)
+  const bake = trialOf(service, operation, candidate.instance.release)
+  const why = { operation, ...(context.code && { code: context.code }), ...(bake && { bake }) }
+  const flipped = await commitFlip(service, candidate, verdict, context, why, progress)
   const { generation, slot, previous } = flipped
   const { release } = candidate.instance
   const facts = { service: service.name, slot, release, generation, actor: context.actor, operation }

@@ -1,7 +1,7 @@
 // What switching looks like from outside: the calls, their results, and the status. The admin API answers these
 // shapes as they are; the CLI prints them. JSON field names are snake_case, as on the wire.
 import type { Range, SlotName } from '../contract.ts'
-import type { Reason } from '../errors.ts'
+import type { Code, Reason } from '../errors.ts'
 import type { Advice } from '../gate/advice.ts'
 import type { Door } from '../gate/door.ts'
 import type { Verdict } from '../gate/judge.ts'
@@ -17,6 +17,8 @@ export interface CallContext {
   actor: string
   /** From If-Match; absent: no condition. */
   ifGeneration?: number
+  /** Why, where slotgate acts by itself. */
+  code?: Code
 }
 
 export type SlotState = 'empty' | OccupantState
@@ -79,6 +81,24 @@ export interface DrainView {
   tunnels_until: string
 }
 
+export interface BakeCounts {
+  /** Those in which the app had a say. */
+  requests: number
+  /** A 5xx of the app, no connection to it, no answer in time. */
+  failed: number
+}
+
+/** A release on trial. It goes back when its share of failed requests is above the limit and clearly above the former one's. */
+export interface BakeView extends BakeCounts {
+  release: string
+  /** ISO time. */
+  until: string
+  /** What it is compared with: the release before it, until the switch. */
+  former: { release: string } & BakeCounts
+  max_error_ratio: number
+  min_requests: number
+}
+
 /** `GET /v1/services/:s`. */
 export interface ServiceStatus {
   service: string
@@ -89,6 +109,8 @@ export interface ServiceStatus {
   door: Door
   operation: OperationView | null
   draining: DrainView[]
+  /** null: nothing is on trial. */
+  bake: BakeView | null
   schema: { check: 'on' | 'off'; current: number | null; warnings: Reason[] }
   hosts: string[]
   path_prefix: string

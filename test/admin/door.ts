@@ -131,6 +131,7 @@ export const status: ServiceStatus = {
     since: '2026-11-22T12:00:00.000Z',
     step: 'booting',
   },
+  bake: null,
   draining: [
     {
       release: 'r40',

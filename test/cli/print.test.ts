@@ -44,6 +44,7 @@ const calm: ServiceStatus = {
   },
   operation: null,
   draining: [],
+  bake: null,
   schema: { check: 'on', current: 43, warnings: [] },
 }
 
@@ -87,6 +88,15 @@ t.test('a status says what is wrong', async (t) => {
       step: 'asking',
     },
     draining: status.draining,
+    bake: {
+      release: 'r43',
+      until: '2026-11-22T15:04:00.000Z',
+      requests: 1,
+      failed: 1,
+      former: { release: 'r42', requests: 2_000, failed: 3 },
+      max_error_ratio: 0.02,
+      min_requests: 50,
+    },
     schema: { check: 'on', current: null, warnings: [warning] },
   }
   t.equal(
@@ -101,6 +111,7 @@ t.test('a status says what is wrong', async (t) => {
     ! ${warning.sentence}
     deploy of r44 by ops for 12 s: asking
     r40 in green drains: 0 requests until 12:00:30 UTC, 0 tunnels until 12:05:00 UTC
+    r43 is on trial until 15:04:00 UTC: 1 of 1 request failed; r42 before it: 3 of 2000
     door unknown: Unknown.`,
   )
 })

@@ -195,6 +195,11 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
     ['5:15 services.app.previous: must be keep or stop; got "kep"; did you mean "keep"?'],
   ],
   [
+    'a share that is none',
+    `${SERVICE}    bake: { max_error_ratio: 2% }\n`,
+    ['5:30 services.app.bake.max_error_ratio: must be a share from 0 to below 1, such as 0.02; got "2%"'],
+  ],
+  [
     'more threads than are of use',
     `${SERVICE}threads: 65\n`,
     ['5:10 threads: must be auto or a whole number from 0 to 64; got "65"'],
@@ -679,6 +684,7 @@ services:
       env: { DATABASE_URL: "\${DATABASE_URL}", LITERAL: "$\${DATABASE_URL}", ZERO: 007 }
     schema: off
     drain: { within: 0s, tunnels_within: 0s }
+    bake: { max_error_ratio: 0.1, min_requests: 20 }
     previous: stop
 `)
   t.strictSame(config.listen, { host: '::', port: 80 })
@@ -709,6 +715,7 @@ services:
     },
     schema: 'off',
     drain: { withinMs: 0, tunnelsWithinMs: 0 },
+    bake: { forMs: 300_000, maxErrorRatio: 0.1, minRequests: 20 },
     previous: 'stop',
   })
 })

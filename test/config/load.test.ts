@@ -112,11 +112,19 @@ t.test('reloading', async (t) => {
     t.strictSame(apply, old)
   })
 
-  await t.test('keys, health, schema, drain and previous are taken over', async (t) => {
+  await t.test('a bake is called off by a config without it', async (t) => {
+    const baking = read(`${TEXT}    bake: { for: 1m }\n`)
+    const { apply, changed } = reloadable(baking, read(TEXT))
+    t.strictSame(changed, ['services.app.bake'])
+    t.strictSame(apply, old)
+  })
+
+  await t.test('keys, health, schema, drain, bake and previous are taken over', async (t) => {
     const key = 'JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs'
     const next = read(`${TEXT}    health: { within: 5s }
     schema: off
     drain: { within: 1s }
+    bake: { for: 1m }
     previous: stop
 admin: { keys: [{ id: ops, algorithm: ed25519, public_key: ${key}, allow: [read] }] }
 `)
@@ -126,6 +134,7 @@ admin: { keys: [{ id: ops, algorithm: ed25519, public_key: ${key}, allow: [read]
       'services.app.health',
       'services.app.schema',
       'services.app.drain',
+      'services.app.bake',
       'services.app.previous',
     ])
     t.strictSame(cannot, [])

@@ -64,6 +64,10 @@ const PUBLIC: Record<string, (req: IncomingMessage, res: ServerResponse) => void
     const ms = Number(new URL(req.url ?? '', 'http://x').searchParams.get('ms') ?? 100)
     setTimeout(() => PUBLIC['/sse']?.(req, res), ms)
   },
+  '/answer': (req, res) => {
+    const status = Number(new URL(req.url ?? '', 'http://x').searchParams.get('status') ?? 200)
+    res.writeHead(status, { 'x-release': SLOTGATE_RELEASE }).end()
+  },
   '/die': () => process.kill(process.pid, 'SIGKILL'),
 }
 

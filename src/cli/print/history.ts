@@ -30,6 +30,7 @@ const COLOURED: Partial<Record<JournalRecord['event'], 'green' | 'red' | 'yellow
   schema_version_regressed: 'yellow',
   schema_live_incompatible: 'red',
   rollback_door_closed: 'yellow',
+  bake_failed: 'red',
 }
 
 function rowOf(record: JournalRecord, style: Style): string[] {

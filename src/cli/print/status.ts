@@ -1,6 +1,13 @@
 // The status of a service, for somebody who was woken up by it.
 import type { Range } from '../../contract.ts'
-import type { DrainView, OperationView, SchemaView, ServiceStatus, SlotView } from '../../switch/types.ts'
+import type {
+  BakeView,
+  DrainView,
+  OperationView,
+  SchemaView,
+  ServiceStatus,
+  SlotView,
+} from '../../switch/types.ts'
 import { columns, counted, type Style, span, tame } from '../style.ts'
 
 const rangeText = ({ min, max }: Range): string => `[${min}–${max}]`
@@ -110,6 +117,10 @@ const drainText = ({ release, slot, claims, requests_until, tunnels_until }: Dra
   `${release} in ${slot} drains: ${counted(claims.requests, 'request')} until ${clock(requests_until)}, ` +
   `${counted(claims.tunnels, 'tunnel')} until ${clock(tunnels_until)}`
 
+const bakeText = ({ release, until, failed, requests, former }: BakeView): string =>
+  `${release} is on trial until ${clock(until)}: ${failed} of ${counted(requests, 'request')} failed; ` +
+  `${former.release} before it: ${former.failed} of ${former.requests}`
+
 function headline(status: ServiceStatus, style: Style): string {
   const { schema, hosts, path_prefix: path } = status
   const version = schema.check === 'off' ? 'off' : String(schema.current ?? 'unknown')
@@ -126,7 +137,7 @@ function headline(status: ServiceStatus, style: Style): string {
  * @returns a few lines: a headline, a row per slot, and only then what deserves a sentence
  */
 export function printStatus(status: ServiceStatus, style: Style, now = Date.now()): string {
-  const { live, idle, operation, draining } = status
+  const { live, idle, operation, draining, bake } = status
   const rows = [...(live ? [slotRow('live', live, style, now)] : []), slotRow('idle', idle, style, now)]
   const notes = [
     ...(live ? slotNotes(live, style) : [style.yellow('nothing is live yet: slotgate deploy RELEASE')]),
@@ -135,6 +146,7 @@ export function printStatus(status: ServiceStatus, style: Style, now = Date.now(
     ...warningNotes(status, style),
     ...(operation ? [style.yellow(operationText(operation, now))] : []),
     ...draining.map(drainText),
+    ...(bake ? [style.yellow(bakeText(bake))] : []),
     doorText(status, style),
   ]
   // The live release's own problem and the warning about it can be the same sentence.
