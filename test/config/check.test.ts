@@ -312,6 +312,39 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
     ],
   ],
   [
+    'keys of git where releases are folders, and the other way round',
+    'services:\n  app:\n    releases: { command: [x], repo: ., keep: 1, shared: [data] }\n    first: r1\n  two:\n    hosts: [a.test]\n    releases: { driver: git, command: [x], cwd: x }\n    first: r1\n',
+    [
+      '3:37 services.app.releases.repo: is for `driver: git`: here a release is a folder that is there already; take it out',
+      '3:46 services.app.releases.keep: is for `driver: git`: here a release is a folder that is there already; take it out',
+      '3:57 services.app.releases.shared: is for `driver: git`: here a release is a folder that is there already; take it out',
+      '7:49 services.two.releases.cwd: is for `driver: process`: a commit runs in its checkout; take it out',
+    ],
+  ],
+  [
+    'shared paths that leave the release',
+    'services:\n  app:\n    releases: { driver: git, command: [x], shared: [../data, /data, .git/hooks, a/./b] }\n    first: r1\n',
+    [
+      '3:53 services.app.releases.shared[0]: must be a path within the release, such as data or var/uploads; got "../data"',
+      '3:62 services.app.releases.shared[1]: must be a path within the release, such as data or var/uploads; got "/data"',
+      '3:69 services.app.releases.shared[2]: is what git keeps of the checkout; got ".git/hooks"',
+      '3:81 services.app.releases.shared[3]: must be a path within the release, such as data or var/uploads; got "a/./b"',
+    ],
+  ],
+  [
+    'shared paths that meet',
+    'services:\n  app:\n    releases: { driver: git, command: [x], shared: [data/a, data/, data, database] }\n    first: main\n',
+    [
+      '3:53 services.app.releases.shared[0]: lies within data, which is shared as a whole; take it out',
+      '3:68 services.app.releases.shared[2]: is there twice; take it out',
+    ],
+  ],
+  [
+    'no checkouts to keep',
+    'services:\n  app:\n    releases: { driver: git, command: [x], keep: 0 }\n    first: main\n',
+    ['3:50 services.app.releases.keep: must be a whole number from 1 to 1000; got "0"'],
+  ],
+  [
     'neither releases nor slots',
     'services:\n  app: { first: r1 }\n',
     [
@@ -718,6 +751,35 @@ services:
     bake: { forMs: 300_000, maxErrorRatio: 0.1, minRequests: 20 },
     previous: 'stop',
   })
+})
+
+t.test('releases from git are taken, their first by any name that git knows', async (t) => {
+  const [service, other] = configOf(`services:
+  app:
+    releases:
+      driver: git
+      repo: ../app.git
+      command: [node, server.ts]
+      keep: 2
+      shared: [data, var/uploads/]
+      env_file: .env
+    first: origin/main~1
+  other:
+    hosts: [other.test]
+    releases: { driver: git, command: [x] }
+    first: main
+`).services
+  t.strictSame(service?.releases, {
+    driver: 'git',
+    repo: '/etc/app.git',
+    command: ['node', 'server.ts'],
+    keep: 2,
+    shared: ['data', 'var/uploads'],
+    env: {},
+    envFile: '/etc/slotgate/.env',
+  })
+  t.equal(service?.first, 'origin/main~1')
+  t.match(other?.releases, { repo: '/etc/slotgate', keep: 5, shared: [] })
 })
 
 t.test('what is written for the front door is taken', async (t) => {

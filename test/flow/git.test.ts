@@ -1,6 +1,6 @@
 // Releases from git, with real repositories: what a caller calls a commit, what is checked out, set up, kept and shared.
 import { existsSync } from 'node:fs'
-import { lstat, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
+import { lstat, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
@@ -211,7 +211,8 @@ t.test('a checkout that slotgate was killed in is cleaned up at the start, and m
   t.same((await checkouts()).toSorted(), [first, second].toSorted())
   await world.spawn(t)
   await world.until(async () => !existsSync(folderOf(second)), 'the half checkout is gone')
-  t.notMatch(await repository.git('worktree', 'list'), second, 'and git has forgotten it')
+  const known = () => repository.git('worktree', 'list')
+  await world.until(async () => !(await known()).includes(second), 'and git has forgotten it')
   await world.until(async () => (await world.get()).release === first, 'the live release is up')
   await rm(join(world.folder, 'wait'))
   t.match(await world.deploy(second), { status: 200 })
@@ -326,6 +327,38 @@ t.test('a repository that is none is told as such', async (t) => {
     body: { code: 'repository_unusable', repo: repository.folder },
   })
   t.equal((await world.get()).status, 200)
+})
+
+t.test('a repository that is away for a while costs no checkout', async (t) => {
+  const { world, repository, folderOf } = await createWorld(t)
+  const first = await repository.commit(FITS)
+  const killed = await world.spawn(t)
+  t.match(await world.deploy(first), { status: 200 })
+  killed.kill('SIGTERM')
+  await killed.exited
+  await writeFile(join(folderOf(first), 'witness'), '')
+  const git = join(repository.folder, '.git')
+  await rename(git, `${git}.away`)
+  await world.spawn(t)
+  const problem = async () => (await world.status()).live?.detail
+  await world.until(
+    async () => /cannot be used/.test((await problem()) ?? ''),
+    'the release cannot be booted',
+  )
+  t.ok(existsSync(join(folderOf(first), 'witness')))
+  await rename(`${git}.away`, git)
+  await world.until(async () => (await world.get()).release === first, 'it is up again')
+  t.ok(existsSync(join(folderOf(first), 'witness')), 'from the same checkout')
+})
+
+t.test('slotgate that stops in the middle of a setup leaves nothing running', async (t) => {
+  const { world, repository } = await createWorld(t, { setup: 'echo waiting; exec sleep 1000' })
+  const first = await repository.commit(FITS)
+  const stop = await world.start(t)
+  const deploy = world.deploy(first)
+  await world.until(async () => world.logLines.some((line) => line.includes('waiting')), 'the setup runs')
+  await stop()
+  t.match(await deploy, { status: 503, body: { code: 'shutting_down' } })
 })
 
 t.test('`first` may be a branch', async (t) => {

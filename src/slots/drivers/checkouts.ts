@@ -57,11 +57,13 @@ export class Checkouts implements Source {
     return this.#alone(release, async () => {
       const folder = this.#folderOf(release)
       if (!(await this.#isComplete(release))) {
-        await this.#checkOut(release, signal)
-        await linkShared(this.#git, release, folder, this.#shared)
+        await this.#orFail(release, async () => {
+          await this.#checkOut(release, signal)
+          await linkShared(this.#git, release, folder, this.#shared)
+        })
         await setUp(folder)
       }
-      await this.#markComplete(release)
+      await this.#orFail(release, () => this.#markComplete(release))
       return folder
     })
   }
@@ -79,6 +81,7 @@ export class Checkouts implements Source {
   async tidy(needed: ReadonlySet<string>): Promise<void> {
     try {
       const all = await this.#list()
+      if (all === null) return
       const complete = all.filter(({ since }) => since > 0).toSorted((a, b) => b.since - a.since)
       const spare = complete.slice(this.#options.keep).filter(({ release }) => !needed.has(release))
       const incomplete = all.filter(({ since }) => since === 0)
@@ -113,8 +116,8 @@ export class Checkouts implements Source {
   }
 
   async #checkOut(release: string, signal: AbortSignal): Promise<void> {
-    const { repo } = this.#options
-    await resolveCommit(this.#git, release, repo)
+    // Before anything is removed: what is there may be all there is, while the repository is away.
+    await resolveCommit(this.#git, release, this.#options.repo)
     await this.#remove(release)
     await mkdir(this.#home, { recursive: true, mode: 0o700 })
     const folder = this.#folderOf(release)
@@ -122,7 +125,20 @@ export class Checkouts implements Source {
     const add = ['worktree', 'add', '--force', '--force', '--detach', folder, release]
     const { ok, stderr } = await this.#git(add, signal)
     if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
-    if (!ok) throw new SlotgateError('checkout_failed', { release, repo, detail: stderr })
+    if (!ok) throw this.#failed(release, stderr.replaceAll('\n', '; '))
+  }
+
+  /** Makes what the system says of a disk that is full, or not ours, a sentence about the checkout. */
+  async #orFail(release: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      throw error instanceof SlotgateError ? error : this.#failed(release, messageOf(error))
+    }
+  }
+
+  #failed(release: string, detail: string): SlotgateError {
+    return new SlotgateError('checkout_failed', { release, repo: this.#options.repo, detail })
   }
 
   /** Where git keeps what it knows of the work tree; null where there is none. */
@@ -152,9 +168,11 @@ export class Checkouts implements Source {
     await utimes(mark, now, now).catch(() => writeFile(mark, ''))
   }
 
-  /** Every checkout that is on the disk or that git knows of. */
-  async #list(): Promise<{ release: string; since: number }[]> {
-    const names = new Set([...(await readdir(this.#home).catch(() => [])), ...(await this.#known())])
+  /** Every checkout that is on the disk or that git knows of; null where the repository is away right now. */
+  async #list(): Promise<{ release: string; since: number }[] | null> {
+    const known = await this.#known()
+    if (known === null) return null
+    const names = new Set([...(await readdir(this.#home).catch(() => [])), ...known])
     const releases = [...names].filter(isCommitHash)
     return Promise.all(
       releases.map(async (release) => ({ release, since: await this.#completeSince(release) })),
@@ -162,9 +180,10 @@ export class Checkouts implements Source {
   }
 
   /** Also those whose folder was removed by hand: git would keep what it knows of them. */
-  async #known(): Promise<string[]> {
+  async #known(): Promise<string[] | null> {
     const home = await realpath(this.#home).catch(() => this.#home)
-    const { stdout } = await this.#git(['worktree', 'list', '--porcelain'])
+    const { ok, stdout } = await this.#git(['worktree', 'list', '--porcelain'])
+    if (!ok) return null
     return stdout
       .split('\n')
       .filter((line) => dirname(line) === `worktree ${home}`)

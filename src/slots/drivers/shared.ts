@@ -1,4 +1,5 @@
 // What releases share: folders in the state folder, and in each checkout a link to each of them.
+import { existsSync } from 'node:fs'
 import { lstat, mkdir, realpath, rm, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { SlotgateError } from '../../errors.ts'
@@ -35,8 +36,10 @@ export async function linkShared(
       throw trackedError(release, path, `${dirname(path)} is no folder in the commit`)
     }
     await rm(link, { recursive: true, force: true })
-    await mkdir(join(home, path), { recursive: true, mode: 0o750 })
-    await symlink(join(home, path), link)
+    const target = join(home, path)
+    // What somebody has put there is taken as it is, also a file.
+    if (!existsSync(target)) await mkdir(target, { recursive: true, mode: 0o750 })
+    await symlink(target, link)
   }
 }
 
