@@ -43,15 +43,30 @@ const HEAP_KIB_A_MINUTE = 512
 /** Of sockets that come and go, a few more or less are open at the moment of a look. */
 const DESCRIPTORS_A_MINUTE = 2
 const SHOWN = 20
+/** Nothing goes on any more when nothing has changed for so many looks. */
+const QUIET_LOOKS = 6
+const QUIET_LOOK_MS = 1_000
 
-interface Look {
-  seconds: number
+interface Place {
+  world: World
+  /** slotgate's. */
+  pid: number
+  memoryFile: string
+}
+
+/** slotgate right after a collection. */
+interface State {
   heapMiB: number
   externalMiB: number
   rssMiB: number
   descriptors: number
   claims: number
   draining: number
+}
+
+interface Look extends State {
+  /** Since the load began. */
+  seconds: number
   deploys: number
   requests: number
 }
@@ -64,8 +79,38 @@ try {
   for (const step of undo.reverse()) await step()
 }
 
+/** What the soak saw. */
+interface Seen {
+  before: State
+  looks: readonly Look[]
+  after: State
+  flips: readonly Flip[]
+  requests: number
+  sessions: number
+  /** One line for each request that failed, or was answered by a release that had left. */
+  wrong: readonly string[]
+}
+
 /** @returns whether all held */
 async function soak(): Promise<boolean> {
+  const place = await begin()
+  const before = await restOf(place)
+  console.log(`${MINUTES} minutes, a deploy every ${DEPLOY_EVERY_MS / 1000} s\n`)
+  const used = await use(place)
+  const seen = { ...used, before, after: await restOf(place) }
+  for (const line of seen.wrong.slice(0, SHOWN)) console.error(line)
+  const findings = findingsOf(seen)
+  const rows = findings.map(({ what, found, isHeld }) => [
+    what,
+    found,
+    isHeld === undefined ? '' : isHeld ? 'held' : '**not held**',
+  ])
+  console.log(`\n${tableOf({ columns: ['', '', ''], rows, isText: true })}`)
+  return findings.every(({ isHeld }) => isHeld !== false)
+}
+
+/** slotgate, with two releases that were live. */
+async function begin(): Promise<Place> {
   const world = await World.create(scope)
   for (const release of ['r42', 'r43']) await world.addRelease(release, { min: 41, max: 43 })
   const memoryFile = join(world.folder, 'memory.json')
@@ -75,9 +120,12 @@ async function soak(): Promise<boolean> {
   const { pid } = await world.spawn(scope)
   await world.deploy('r42')
   await world.deploy('r43')
-  const before = await restOf(world, pid, memoryFile)
+  return { world, pid, memoryFile }
+}
 
-  console.log(`${MINUTES} minutes, a deploy every ${DEPLOY_EVERY_MS / 1000} s\n`)
+/** The load and the deploys, for as long as they are asked for. */
+async function use(place: Place): Promise<Omit<Seen, 'before' | 'after'>> {
+  const { world } = place
   const load = new Load(world.url, SCALE)
   load.start()
   const tunnels = holdTunnels(world.url, TUNNELS, TUNNEL_MS)
@@ -86,12 +134,9 @@ async function soak(): Promise<boolean> {
   const startedMs = performance.now()
   const endMs = startedMs + MINUTES * 60_000
   const looking = every(LOOK_EVERY_MS, endMs, async () => {
-    const look = {
-      ...(await lookAt(world, pid, memoryFile)),
-      seconds: Math.round((performance.now() - startedMs) / 1000),
-      deploys: flips.length,
-      requests: load.samples.length,
-    }
+    const state = await lookAt(place)
+    const seconds = Math.round((performance.now() - startedMs) / 1000)
+    const look = { ...state, seconds, deploys: flips.length, requests: load.samples.length }
     looks.push(look)
     console.log(lineOf(look))
   })
@@ -101,40 +146,52 @@ async function soak(): Promise<boolean> {
   await Promise.all([looking, deploying])
   const samples = await load.stop()
   await tunnels.stop()
-
-  const after = await restOf(world, pid, memoryFile)
   const wrong = [...violations(samples, flips), ...tunnels.problems]
-  for (const line of wrong.slice(0, SHOWN)) console.error(line)
+  return { looks, flips, requests: samples.length, sessions: tunnels.sessions, wrong }
+}
+
+interface Finding {
+  what: string
+  found: string
+  /** Undefined where nothing is asked of it. */
+  isHeld?: boolean
+}
+
+function findingsOf({ before, looks, after, flips, requests, sessions, wrong }: Seen): Finding[] {
   const steady = looks.slice(Math.floor(looks.length * WARM_SHARE))
   const heapSlope = slopeOf(steady, ({ heapMiB }) => heapMiB * 1024)
   const descriptorSlope = slopeOf(steady, ({ descriptors }) => descriptors)
-  const held = {
-    memory: heapSlope <= HEAP_KIB_A_MINUTE,
-    descriptors: descriptorSlope <= DESCRIPTORS_A_MINUTE && after.descriptors <= before.descriptors,
-    counters: after.claims === 0 && after.draining === 0,
-    requests: wrong.length === 0,
-  }
-  const said = (isSo: boolean) => (isSo ? 'held' : '**not held**')
-  const rows = [
-    ['deploys', whole(flips.length), ''],
-    ['requests', whole(samples.length), ''],
-    [`WebSockets of ${TUNNEL_MS / 1000} s`, whole(tunnels.sessions), ''],
-    ['failed, or answered by a release that had left', whole(wrong.length), said(held.requests)],
-    [
-      'heap after collection, all threads',
-      `${short(steady[0]?.heapMiB ?? Number.NaN)} to ${short(steady.at(-1)?.heapMiB ?? Number.NaN)} MiB, ${short(heapSlope)} KiB a minute (at most ${HEAP_KIB_A_MINUTE})`,
-      said(held.memory),
-    ],
-    [
-      'descriptors',
-      `${before.descriptors} before, at most ${Math.max(...looks.map(({ descriptors }) => descriptors))}, ${after.descriptors} after; ${short(descriptorSlope)} a minute (at most ${DESCRIPTORS_A_MINUTE})`,
-      said(held.descriptors),
-    ],
-    ['claims and drains at the end', `${after.claims} and ${after.draining}`, said(held.counters)],
-    ['resident memory', `${short(before.rssMiB)} MiB before, ${short(after.rssMiB)} MiB after`, ''],
+  const most = Math.max(...looks.map(({ descriptors }) => descriptors))
+  const [from, to] = [steady[0], steady.at(-1)].map((look) => short(look?.heapMiB ?? Number.NaN))
+  return [
+    { what: 'deploys', found: whole(flips.length) },
+    { what: 'requests', found: whole(requests) },
+    { what: `WebSockets of ${TUNNEL_MS / 1000} s`, found: whole(sessions) },
+    {
+      what: 'failed, or answered by a release that had left',
+      found: whole(wrong.length),
+      isHeld: wrong.length === 0,
+    },
+    {
+      what: 'heap after collection, all threads',
+      found: `${from} to ${to} MiB, ${short(heapSlope)} KiB a minute (at most ${HEAP_KIB_A_MINUTE})`,
+      isHeld: heapSlope <= HEAP_KIB_A_MINUTE,
+    },
+    {
+      what: 'descriptors',
+      found: `${before.descriptors} before, at most ${most}, ${after.descriptors} after; ${short(descriptorSlope)} a minute (at most ${DESCRIPTORS_A_MINUTE})`,
+      isHeld: descriptorSlope <= DESCRIPTORS_A_MINUTE && after.descriptors <= before.descriptors,
+    },
+    {
+      what: 'claims and drains at the end',
+      found: `${after.claims} and ${after.draining}`,
+      isHeld: after.claims === 0 && after.draining === 0,
+    },
+    {
+      what: 'resident memory',
+      found: `${short(before.rssMiB)} MiB before, ${short(after.rssMiB)} MiB after`,
+    },
   ]
-  console.log(`\n${tableOf({ columns: ['', '', ''], rows, isText: true })}`)
-  return Object.values(held).every(Boolean)
 }
 
 /** Does it at once and then each so many milliseconds, by schedule; what takes longer delays the next. */
@@ -162,8 +219,9 @@ async function deploy(world: World, release: string): Promise<Flip> {
   }
 }
 
-async function lookAt(world: World, pid: number, file: string) {
-  const { heapUsed, external } = await collect(world, pid, file)
+async function lookAt(place: Place): Promise<State> {
+  const { world, pid } = place
+  const { heapUsed, external } = await collect(place)
   const { live, idle, draining } = await world.status()
   const claimsOf = (of: { requests: number; tunnels: number } | undefined) =>
     (of?.requests ?? 0) + (of?.tunnels ?? 0)
@@ -180,11 +238,11 @@ async function lookAt(world: World, pid: number, file: string) {
 }
 
 /** When nothing goes on: kept connections have been closed and drains have ended. */
-async function restOf(world: World, pid: number, file: string) {
-  let least = await lookAt(world, pid, file)
-  for (let quiet = 0; quiet < 6; ) {
-    await pause(1000)
-    const look = await lookAt(world, pid, file)
+async function restOf(place: Place): Promise<State> {
+  let least = await lookAt(place)
+  for (let quiet = 0; quiet < QUIET_LOOKS; ) {
+    await pause(QUIET_LOOK_MS)
+    const look = await lookAt(place)
     const isLess = look.descriptors < least.descriptors || look.claims < least.claims || look.draining > 0
     quiet = isLess ? 0 : quiet + 1
     least = look
@@ -192,8 +250,8 @@ async function restOf(world: World, pid: number, file: string) {
   return least
 }
 
-async function collect(world: World, pid: number, file: string): Promise<Collected> {
-  const read = (): Collected => JSON.parse(readFileSync(file, 'utf8') || '{"count":0}')
+async function collect({ world, pid, memoryFile }: Place): Promise<Collected> {
+  const read = (): Collected => JSON.parse(readFileSync(memoryFile, 'utf8') || '{"count":0}')
   const { count } = read()
   process.kill(pid, 'SIGUSR2')
   await world.until(async () => read().count > count, 'slotgate has collected its garbage')

@@ -50,7 +50,22 @@ async function converse(url: string, lastMs: number, stopped: AbortSignal): Prom
     Promise.reject(new Error(`it was closed with ${code}`)),
   )
   closed.catch(() => {})
-  await once(socket, 'open')
+  // What is given up on may still fail; it has nobody to tell.
+  socket.on('error', () => {})
+  try {
+    await talk(socket, closed, lastMs, stopped)
+  } finally {
+    socket.terminate()
+  }
+}
+
+async function talk(
+  socket: WebSocket,
+  closed: Promise<never>,
+  lastMs: number,
+  stopped: AbortSignal,
+): Promise<void> {
+  await Promise.race([once(socket, 'open'), closed])
   let release: string | undefined
   for (const end = performance.now() + lastMs; performance.now() < end && !stopped.aborted; ) {
     const answered = once(socket, 'message', { signal: AbortSignal.timeout(ANSWERED_WITHIN_MS) })

@@ -197,6 +197,8 @@ async function webSocket({ url, turn, begun }: Turn): Promise<void> {
   const signal = AbortSignal.timeout(GIVE_UP_MS)
   const closed = once(socket, 'close', { signal })
   closed.catch(() => {})
+  // What is given up on may still fail; it has nobody to tell.
+  socket.on('error', () => {})
   await once(socket, 'open', { signal })
   const until = performance.now() + turnOf(SESSION_MS, turn)
   let release: string | undefined
