@@ -2,6 +2,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
+import { judgeKeyId } from '../config/scalars.ts'
 import { messageOf } from '../errors.ts'
 import { type Algorithm, MIN_SECRET_BYTES, parseSigningKey, type SigningKey } from '../signing.ts'
 import { EXIT, Failure } from './call.ts'
@@ -47,9 +48,15 @@ export interface KeyFile {
 
 /**
  * @param id the key id; the file's name without `.key` if not given
- * @throws Failure if the file cannot be read or holds no key that can sign
+ * @throws Failure if the id can be none, or the file cannot be read or holds no key that can sign
  */
 export function readKeyFile(file: string, id = basename(file).replace(/\.key$/, '')): KeyFile {
+  const complaint = judgeKeyId(id)
+  if (complaint) {
+    throw new Failure(EXIT.usage, `The key id ${JSON.stringify(id)} ${complaint.sentence}.`, [
+      'Name the one in the config with --key-id ID or SLOTGATE_KEY_ID.',
+    ])
+  }
   const { content, mode } = contentOf(file)
   return { key: { id, ...parseKey(file, content) }, isOpenToOthers: (mode & OTHERS) !== 0 }
 }

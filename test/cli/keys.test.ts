@@ -113,6 +113,7 @@ t.test('a key file', async (t) => {
   await t.test('that cannot sign is refused with the reason', async (t) => {
     const refused = (file: string, message: RegExp) =>
       t.throws(() => readKeyFile(file), { exitCode: 2, message })
+    refused(join(folder, 'schlüssel.key'), /The key id "schlüssel" must be 1 to 64 letters/)
     refused(join(folder, 'nope.key'), /cannot be read: ENOENT/)
     refused(write('empty.key', ''), /neither PEM nor base64/)
     refused(write('short.key', 'c2hvcnQ='), /at least 32 random bytes/)
