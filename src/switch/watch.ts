@@ -33,11 +33,11 @@ async function look(service: Service): Promise<void> {
   if (!live || schema === 'off') return
   const [reading, idle] = await Promise.all([live.read(schema.withinMs), readFormer(service)])
   // A switch makes these readings void: they may be of the release that left.
-  if (closing.aborted || table.pointer(index).generation !== generation) return
+  const isVoid = () => closing.aborted || table.pointer(index).generation !== generation
   const fit = fitOf({ ...live, reading })
-  if (fit === null) return
+  if (fit === null || isVoid()) return
   for (const { level, notice, facts } of changes(service, live.release, fit, idle)) {
-    await say(service, level, notice, facts)
+    if (!isVoid()) await say(service, level, notice, facts)
   }
 }
 
