@@ -362,7 +362,9 @@ t.test('where lint looks', async (t) => {
   })
 
   await t.test('with --staged what a commit would take, and nothing else', async (t) => {
+    repository.write({ '.gitattributes': '' })
     t.strictSame(await repository.findings(['--staged']), [])
+    repository.git('checkout', '--', '.gitattributes')
     repository.git('add', 'migrations/notes.txt')
     repository.write({ 'migrations/notes.txt': null })
     t.match(await repository.findings(['--staged']), [{ rule: 'bad_name' }])
@@ -414,6 +416,9 @@ t.test('what cannot be compared', async (t) => {
     const fetch = 'git fetch --quiet --depth 1 origin +refs/heads/main:refs/remotes/origin/main'
     repository.shell(`rm -rf .git .gitattributes * && ${clone} && ${fetch}`)
     t.strictSame(await repository.findings(), [], 'all of the base is here, so nothing was deleted')
+    repository.write({ 'migrations/001_step.sql': 'SELECT 11;\n' })
+    t.match(await repository.findings(), [{ rule: 'immutable_changed' }, { rule: 'sums_out_of_date' }])
+    repository.git('checkout', '--', 'migrations')
     repository.git('rm', '--quiet', 'migrations/002_step.sql')
     const [first, ...others] = await repository.findings()
     t.match(first, { rule: 'history_missing', severity: 'error', file: 'migrations/002_step.sql' })
@@ -509,10 +514,18 @@ t.test(
     repository.write({ 'migrations/unfinished.sql': 'x' })
     repository.git('commit', '--quiet', '--message', 'good')
     repository.git('add', '--all')
-    t.throws(() => repository.git('commit', '--quiet', '--message', 'bad'), /bad_name/)
+    t.throws(() => repository.git('commit', '--quiet', '--message', 'bad'), { message: /bad_name/ })
     repository.git('reset', '--quiet')
     repository.write({ 'migrations/unfinished.sql': null, 'migrations/002_step.sql': 'SELECT 22;\n' })
-    t.throws(() => repository.git('commit', '--quiet', '--all', '--message', 'worse'), /immutable_changed/)
+    t.throws(() => repository.git('commit', '--quiet', '--all', '--message', 'worse'), {
+      message: /immutable_changed[^✗]*is changed here[^✗]*✗[^✗]*sums_out_of_date[^✗]*✗[^✗]*2 errors/,
+    })
+    // There git tells its hooks where the repository is, and no longer where its root is.
+    repository.shell(
+      `git worktree add --quiet ../linked && cd ../linked && git commit --allow-empty -qm good`,
+    )
+    const bad = 'echo x > migrations/unfinished.sql && git add --all && git commit --quiet --message bad'
+    t.throws(() => repository.shell(`cd ../linked && ${bad}`), { message: /bad_name[^✗]*✗[^✗]*1 error/ })
   },
 )
 
@@ -523,5 +536,7 @@ t.test('the step of a CI fetches what a shallow clone lacks, then lints', async 
   const clone = join(newFolder(t), 'clone')
   repository.shell(`git clone --quiet --depth 1 --branch agent ${repository.publish()} ${clone}`)
   repository.env.SLOTGATE = 'slotgate'
-  t.throws(() => repository.shell(`cd ${clone} && ${join(deploy, 'ci-lint')} main`), /duplicate_number/)
+  t.throws(() => repository.shell(`cd ${clone} && ${join(deploy, 'ci-lint')} main`), {
+    message: /duplicate_number/,
+  })
 })

@@ -1,7 +1,7 @@
 // What git knows of the migrations folder, in few processes: the tip of the base, where this branch left it, the index.
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { resolve as absolute, dirname, join } from 'node:path'
 import { type Call, EXIT, Failure } from '../call.ts'
 import type { Base, FileHere, FilesHere, Listing } from './types.ts'
 
@@ -28,12 +28,21 @@ const MAX_ANSWER_BYTES = 256 * 1024 * 1024
  */
 export async function openRepository(folder: string, env: Call['env']): Promise<Repository | undefined> {
   if (!env.GIT_DIR && !isWithinRepository(folder)) return undefined
-  const git = gitIn(folder, env)
+  const git = gitIn(folder, environmentIn(process.cwd(), env))
   const { exitCode, stdout, stderr } = await git(['rev-parse', '--is-shallow-repository'])
   if (exitCode === 0) return { git, isShallow: stdout.toString().trim() === 'true' }
   throw new Failure(EXIT.usage, `git cannot be asked about ${folder}: ${firstLine(stderr)}`, [
     '--base none leaves out the rules that need it.',
   ])
+}
+
+/**
+ * A hook of a linked worktree is given GIT_DIR, with which git takes the folder it is started in for the root of the work
+ * tree. That is true of the hook, and no longer where we start git.
+ */
+function environmentIn(root: string, env: Call['env']): Call['env'] {
+  if (!env.GIT_DIR || env.GIT_WORK_TREE) return env
+  return { ...env, GIT_DIR: absolute(root, env.GIT_DIR), GIT_WORK_TREE: root }
 }
 
 const gitIn =
