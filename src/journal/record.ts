@@ -116,6 +116,7 @@ export interface OpenBoot {
 
 /** How many releases of a service are known by their ids, or the state would grow with each one for ever. */
 const KNOWN_RELEASES = 1_000
+const SWEEP_EVERY = 1_024
 
 export const hashLine = (line: string): string => hash('sha256', line)
 export const FIRST_PREV = hashLine('')
@@ -144,6 +145,7 @@ export const emptyService = (): ServiceState => ({
  */
 export function fold(state: JournalState, record: JournalRecord): void {
   foldOpen(state.open, record)
+  if (record.seq % SWEEP_EVERY === 0) Object.values(state.services).forEach(sweepRanges)
   if (record.service === undefined) return
   state.services[record.service] ??= emptyService()
   const service = state.services[record.service]
@@ -175,7 +177,7 @@ const numberOrNull = (value: unknown): number | null => (typeof value === 'numbe
 
 function foldService(service: ServiceState, record: JournalRecord, open: JournalState['open']): void {
   // Every verdict carries what both releases said of themselves; their ranges are remembered from there.
-  if (record.ranges) foldRanges(service, record.ranges)
+  Object.assign(service.ranges, record.ranges)
   foldWatched(service.watched, record)
   foldBake(service, record)
   const { slot, release } = record
@@ -261,10 +263,8 @@ function putFirst(names: string[], name: string): void {
   if (names.length > KNOWN_RELEASES) names.pop()
 }
 
-/** Ranges are looked up by id, so that their age is that of the releases they belong to. */
-function foldRanges(service: ServiceState, ranges: JournalRecord['ranges']): void {
-  Object.assign(service.ranges, ranges)
-  if (Object.keys(service.ranges).length <= 2 * KNOWN_RELEASES) return
-  const known = new Set([...service.wasLive, ...Object.values(service.slots), ...Object.keys(ranges ?? {})])
-  for (const release of Object.keys(service.ranges)) if (!known.has(release)) delete service.ranges[release]
+/** Forgets the ranges of releases that nothing else knows any more; now and then, since it looks at all of them. */
+function sweepRanges({ ranges, wasLive, slots }: ServiceState): void {
+  const known = new Set([...wasLive, ...Object.values(slots)])
+  for (const release of Object.keys(ranges)) if (!known.has(release)) delete ranges[release]
 }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { Journal } from '../../src/journal/file.ts'
-import type { JournalEvent } from '../../src/journal/record.ts'
+import { emptyState, FIRST_PREV, fold, type JournalEvent } from '../../src/journal/record.ts'
 
 async function newFile(t: Test): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'slotgate-journal-'))
@@ -221,4 +221,31 @@ t.test('boots that nothing ended are known, with pid and start time', async (t) 
   t.teardown(() => journal.close())
   t.same(Object.keys(journal.state.open), ['b'])
   t.match(journal.state.open.b, { pid: 4711, startTime: '99', release: 'r1', service: 'invoices' })
+})
+
+t.test('the state does not grow with every release there ever was', async (t) => {
+  const state = emptyState()
+  const time = new Date(0).toISOString()
+  for (let seq = 1; seq <= 10_000; seq++) {
+    // Two services, as strictly in turn as nobody deploys: neither may be the one that is never looked at.
+    const event = {
+      ...flip(`r${seq}`, 'blue'),
+      service: seq % 2 === 0 ? 'even' : 'odd',
+      seq,
+      time,
+      prev: FIRST_PREV,
+    }
+    fold(state, event)
+    fold(state, { ...event, event: 'setup_done' })
+  }
+  for (const { wasLive, previous, setUp, ranges } of Object.values(state.services)) {
+    t.equal(wasLive.length, 1_000)
+    t.equal(previous.length, 1_000)
+    t.equal(setUp.length, 1_000)
+    t.ok(Object.keys(ranges).length < 2_100, `${Object.keys(ranges).length} ranges`)
+    t.ok(
+      wasLive.every((release) => ranges[release]),
+      'what is known has its range',
+    )
+  }
 })
