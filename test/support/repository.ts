@@ -28,6 +28,18 @@ export class Repository {
     return stdout.trim()
   }
 
+  /** Makes many commits on a branch of their own, at once, and returns their hashes. */
+  async commitMany(count: number, branch: string): Promise<string[]> {
+    const commits = Array.from({ length: count }, (_, number) => {
+      const message = String(number)
+      return `commit refs/heads/${branch}\ncommitter Test <test@example.com> 0 +0000\ndata ${message.length}\n${message}\n`
+    })
+    const imported = run('git', ['-C', this.folder, 'fast-import', '--quiet'])
+    imported.child.stdin?.end(commits.join(''))
+    await imported
+    return (await this.git('rev-list', branch)).split('\n')
+  }
+
   async write(path: string, content: string): Promise<void> {
     const file = join(this.folder, path)
     await mkdir(dirname(file), { recursive: true })
