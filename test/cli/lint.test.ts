@@ -453,6 +453,12 @@ t.test('what cannot be compared', async (t) => {
     t.match(await repository.lint(['--base', 'none']), { code: 0, stdout: 'without a base' })
   })
 
+  await t.test('an index that git cannot read is not taken for an empty one', async (t) => {
+    const repository = new Repository(t, good(3))
+    repository.write({ '.git/index': 'nonsense' })
+    t.match(await repository.lint(['--staged']), { code: 1, stdout: '', stderr: /^git [a-z-]+ failed: / })
+  })
+
   await t.test('a base without migrations lets them begin anywhere', async (t) => {
     const repository = new Repository(t, { '.gitattributes': '* eol=lf\n' })
     const first = { 'migrations/040_a.sql': 'SELECT 1;\n' }

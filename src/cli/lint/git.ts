@@ -60,6 +60,13 @@ const gitIn =
       child.stdin?.on('error', () => {}).end(input)
     })
 
+/** @throws Failure where git fails at what can only fail in a repository that is broken */
+async function ask(git: Git, args: readonly string[], input?: string): Promise<Buffer> {
+  const { exitCode, stdout, stderr } = await git(args, input)
+  if (exitCode === 0) return stdout
+  throw new Failure(EXIT.failed, `git ${args[0]} failed: ${firstLine(stderr)}`)
+}
+
 const firstLine = (text: string): string => text.split('\n', 1)[0] || 'no reason given.'
 
 function isWithinRepository(folder: string): boolean {
@@ -73,9 +80,9 @@ export async function readBase({ git, isShallow }: Repository, ref: string): Pro
   const [tip, fork] = await Promise.all([git(listing(ref)), git(['merge-base', ref, 'HEAD'])])
   if (tip.exitCode !== 0) throw unknownBase(ref)
   const commit = fork.stdout.toString().trim()
-  const forked = commit === '' ? undefined : await git(listing(commit))
+  const forked = commit === '' ? undefined : parseTree(await ask(git, listing(commit)))
   const unknown = isShallow ? undefined : new Map<string, string>()
-  return { ref, tip: parseTree(tip.stdout), fork: forked ? parseTree(forked.stdout) : unknown }
+  return { ref, tip: parseTree(tip.stdout), fork: forked ?? unknown }
 }
 
 const listing = (commit: string): string[] => ['ls-tree', '-z', commit]
@@ -103,14 +110,14 @@ function parseTree(stdout: Buffer): Listing {
 /** Whether git leaves the line ends of a script of this folder as they are. */
 export async function keepsLineEnds({ git }: Repository, isStaged: boolean): Promise<boolean> {
   const from = isStaged ? ['--cached'] : []
-  const { stdout } = await git(['check-attr', ...from, '-z', 'eol', 'text', '--', '044_add_notes.sql'])
+  const stdout = await ask(git, ['check-attr', ...from, '-z', 'eol', 'text', '--', '044_add_notes.sql'])
   const [, , eol, , , text] = records(stdout)
   return eol === 'lf' || text === 'unset'
 }
 
 /** The folder as it is in the index, which is what a commit takes. */
 export async function readIndex({ git }: Repository): Promise<FilesHere> {
-  const { stdout } = await git(['ls-files', '--stage', '-z', '--', '.'])
+  const stdout = await ask(git, ['ls-files', '--stage', '-z', '--', '.'])
   const entries = records(stdout).map((record) => {
     const [meta = '', path = ''] = record.split('\t')
     const [mode = '', id = ''] = meta.split(' ')
@@ -130,7 +137,7 @@ export async function readIndex({ git }: Repository): Promise<FilesHere> {
 /** All contents from one process: a line `id blob size`, the bytes, a newline, and so on. */
 async function readBlobs(git: Git, entries: readonly { id: string }[]): Promise<Map<string, Buffer>> {
   const ids = [...new Set(entries.map(({ id }) => id))]
-  const { stdout } = await git(['cat-file', '--batch'], ids.map((id) => `${id}\n`).join(''))
+  const stdout = await ask(git, ['cat-file', '--batch'], ids.map((id) => `${id}\n`).join(''))
   const contents = new Map<string, Buffer>()
   for (let at = 0; at < stdout.length; ) {
     const lineEnd = stdout.indexOf('\n', at)

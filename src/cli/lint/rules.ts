@@ -52,11 +52,9 @@ const typedPath = (subject: Subject, name: string): string => typed(pathOf(subje
 const move = (subject: Subject, from: string, to: string): string =>
   `mv ${typedPath(subject, from)} ${typedPath(subject, to)}`
 
-/** Out of the folder, under a name that is hardly taken there. */
-function moveOut(subject: Subject, name: string): string {
-  const path = pathOf(subject, name)
-  return `mv ${typed(path)} ${typed(posix.join(posix.dirname(posix.resolve('/', path)) === '/' ? '..' : '.', `from-migrations-${name}`))}`
-}
+/** Out of the folder, to where lint was called or one up, under a name that is hardly taken there. */
+const moveOut = (subject: Subject, name: string): string =>
+  `mv ${typedPath(subject, name)} ${typed(posix.join(subject.folder === '.' ? '..' : '.', `from-migrations-${name}`))}`
 
 const onBase = ({ base }: Subject, names: readonly string[]): string =>
   `${names.join(' and ')} on ${base?.ref ?? 'the base'}`
