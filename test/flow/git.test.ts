@@ -213,6 +213,29 @@ t.test('a checkout that slotgate was killed in is cleaned up at the start, and m
   t.notOk(existsSync(join(folderOf(second), 'half')))
 })
 
+t.test('so is one in which git itself was not done', async (t) => {
+  const { world, repository, folderOf } = await createWorld(t)
+  const first = await repository.commit(FITS)
+  const killed = await world.spawn(t)
+  t.match(await world.deploy(first), { status: 200 })
+  const wait = join(world.folder, 'wait')
+  await repository.git('config', 'filter.slow.smudge', `while test -e '${wait}'; do sleep 0.05; done; cat`)
+  const second = await repository.commit(FITS, { '.gitattributes': 'slow filter=slow', slow: 'slow' })
+  await writeFile(wait, '')
+  const lost = world.deploy(second).catch(() => null)
+  await world.until(async () => existsSync(join(folderOf(second), '.git')), 'git checks out')
+  killed.kill('SIGKILL')
+  await killed.exited
+  await lost
+  await world.spawn(t)
+  const known = () => repository.git('worktree', 'list')
+  await world.until(async () => !(await known()).includes(second), 'git has forgotten it')
+  t.notOk(existsSync(folderOf(second)))
+  await rm(wait)
+  t.match(await world.deploy(second), { status: 200, body: { live: { release: second } } })
+  t.equal(await readFile(join(folderOf(second), 'slow'), 'utf8'), 'slow')
+})
+
 t.test('the newest checkouts are kept, and those that are needed', async (t) => {
   const { world, repository, checkouts, folderOf, first } = await withLive(t, { releases: ['keep: 1'] })
   const second = await repository.commit(FITS)
