@@ -36,12 +36,10 @@ const TUNNEL_MS = 18_000
 /** Connections, code and records of the journal that stay by design are there by then. */
 const WARM_SHARE = 0.3
 /**
- * What memory may grow by in a minute, after collection: 40 bytes for each request at 234 a second. The journal keeps its
- * last 10,000 records in memory, about 20 KiB for each deploy, which is half of it.
+ * What memory may grow by in a minute, after collection: 37 bytes for each request at 234 a second. The journal keeps its
+ * last 10,000 records in memory, seven with 3 KB of text for each deploy, so that some growth is by design.
  */
 const HEAP_KIB_A_MINUTE = 512
-/** Of sockets that come and go, a few more or less are open at the moment of a look. */
-const DESCRIPTORS_A_MINUTE = 2
 const SHOWN = 20
 /** Nothing goes on any more when nothing has changed for so many looks. */
 const QUIET_LOOKS = 6
@@ -160,7 +158,6 @@ interface Finding {
 function findingsOf({ before, looks, after, flips, requests, sessions, wrong }: Seen): Finding[] {
   const steady = looks.slice(Math.floor(looks.length * WARM_SHARE))
   const heapSlope = slopeOf(steady, ({ heapMiB }) => heapMiB * 1024)
-  const descriptorSlope = slopeOf(steady, ({ descriptors }) => descriptors)
   const most = Math.max(...looks.map(({ descriptors }) => descriptors))
   const [from, to] = [steady[0], steady.at(-1)].map((look) => short(look?.heapMiB ?? Number.NaN))
   return [
@@ -179,8 +176,9 @@ function findingsOf({ before, looks, after, flips, requests, sessions, wrong }: 
     },
     {
       what: 'descriptors',
-      found: `${before.descriptors} before, at most ${most}, ${after.descriptors} after; ${short(descriptorSlope)} a minute (at most ${DESCRIPTORS_A_MINUTE})`,
-      isHeld: descriptorSlope <= DESCRIPTORS_A_MINUTE && after.descriptors <= before.descriptors,
+      // Under load they follow the load; what leaks is still open when it is over.
+      found: `${before.descriptors} at rest before, ${after.descriptors} after; at most ${most}`,
+      isHeld: after.descriptors <= before.descriptors,
     },
     {
       what: 'claims and drains at the end',
