@@ -314,6 +314,24 @@ t.test('shared folders outlive the releases that write to them', async (t) => {
   )
 })
 
+t.test('two services of one repository have each their own checkouts and shared folders', async (t) => {
+  const { world, repository } = await createWorld(t, { releases: ['shared: [data]', 'keep: 1'] })
+  const invoices = world.services ?? []
+  const other = invoices.map((line) => line.replace('  invoices:', '  orders:').replace('keep: 1', 'keep: 2'))
+  world.services = [...invoices, ...other, '    hosts: [orders.test]']
+  const first = await repository.commit(FITS)
+  await world.start(t)
+  const deployOrders = (release: string) => world.call('POST', '/v1/services/orders/deploy', { release })
+  const both = await Promise.all([world.deploy(first), deployOrders(first)])
+  t.match(both, [
+    { status: 200, body: { live: { release: first } } },
+    { status: 200, body: { live: { release: first } } },
+  ])
+  const linkOf = (service: string) => readlink(join(world.stateDir, 'releases', service, first, 'data'))
+  t.equal(await linkOf('invoices'), join(world.stateDir, 'shared', 'invoices', 'data'))
+  t.equal(await linkOf('orders'), join(world.stateDir, 'shared', 'orders', 'data'))
+})
+
 t.test('what is in the commit is not replaced by what is shared', async (t) => {
   const { world, repository } = await createWorld(t, { releases: ['shared: [data, lib/data]'] })
   const tracked = await repository.commit(FITS, { 'data/rates.csv': '1' })
