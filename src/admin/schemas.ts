@@ -114,7 +114,7 @@ const door = object({
   to: textOrNull,
   code: textOrNull,
   sentence: text,
-  evidence: { type: 'string', const: 'recorded' },
+  evidence: { type: 'string', enum: ['recorded', 'probed'] },
 })
 
 const operationView = object({

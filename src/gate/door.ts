@@ -19,7 +19,8 @@ export interface Door {
   to: string | null
   code: string | null
   sentence: string
-  evidence: 'recorded'
+  /** From what was recorded; `probed`: the release itself said so, while it still runs. */
+  evidence: 'recorded' | 'probed'
 }
 
 const door = (open: boolean | null, to: string | null, code: string | null, sentence: string): Door => ({

@@ -20,5 +20,7 @@ export function doorNow(service: Service, current: number | null, idle: Reading 
   if (!door.open || !idle || !occupant?.instance || occupant.release !== door.to) return door
   const { release, instance } = occupant
   const misfit = fitOf({ release, internalUrl: urlOf(instance.internal), reading: idle })?.reason
-  return misfit ? { ...door, open: false, code: misfit.code, sentence: misfit.sentence } : door
+  return misfit
+    ? { ...door, open: false, code: misfit.code, sentence: misfit.sentence, evidence: 'probed' }
+    : door
 }
