@@ -1,6 +1,6 @@
 // Releases from git, with real repositories: what a caller calls a commit, what is checked out, set up, kept and shared.
 import { existsSync } from 'node:fs'
-import { lstat, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, lstat, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
@@ -143,6 +143,7 @@ t.test('the work tree, its index and its branch stay as they are', async (t) => 
   await repository.git('add', 'count')
   await repository.git('config', 'core.hooksPath', join(repository.folder, 'hooks'))
   await repository.write('hooks/post-checkout', '#!/bin/sh\ntouch "$(dirname "$0")/ran"\n')
+  await chmod(join(repository.folder, 'hooks', 'post-checkout'), 0o755)
   const state = () =>
     Promise.all([
       repository.git('status', '--porcelain'),
