@@ -240,7 +240,9 @@ function* chunksOf(body: Buffer): Generator<Buffer> {
 
 /** Reads a part of the answer and hangs up, by turns with a FIN and with a reset. */
 async function leaveEarly(plan: Plan, socket: Socket, reader: ResponseReader): Promise<Response> {
-  const head = await reader.head()
+  let head = await reader.head()
+  // With 100 slotgate finds out whether a client that has closed its half is still there.
+  while (head.status === 100) head = await reader.head()
   const pieces: Buffer[] = []
   for await (const piece of reader.body(plan.method, head)) {
     pieces.push(piece)
