@@ -90,7 +90,9 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   const services = config.services.map(({ name }, index) => createService({ index, name, ...parts }))
   undo.push(() => Promise.all(services.map(({ occupants }) => occupants.giveUp())))
   undo.push(async () => closing.abort())
-  await Promise.all(services.map(restore))
+  // All of them have ended before one's failure counts, or what another takes over could not be let go.
+  const restored = await Promise.allSettled(services.map(restore))
+  for (const result of restored) if (result.status === 'rejected') throw result.reason
   const frontDoor = await relay.listen()
   undo.push(() => relay.close(0))
   const keep = new Set(services.flatMap(({ occupants }) => occupants.takenOver()))

@@ -7,7 +7,8 @@ import { ENV } from '../contract.ts'
 import { processIds } from '../ports.ts'
 
 const POLL_MS = 20
-const GONE_POLL_MS = 50
+/** To look is one small read on Linux, and elsewhere a process of its own. */
+const GONE_POLL_MS = process.platform === 'linux' ? 50 : 1_000
 
 /** The boot of the machine: ticks since the last boot must not be taken for ticks since this one. */
 let machineBoot: Promise<string> | undefined

@@ -26,12 +26,10 @@ export async function restore(service: Service): Promise<void> {
   const { table, index } = service
   const { generation, live, slots } = recorded(service)
   if (live) table.restore(index, { generation, slot: live.slot })
-  await Promise.all(
-    SLOTS.map(async (slot) => {
-      const release = slots[slot]
-      if (release !== undefined) await restoreSlot(service, release, slot)
-    }),
-  )
+  for (const slot of SLOTS) {
+    const release = slots[slot]
+    if (release !== undefined) await restoreSlot(service, release, slot)
+  }
 }
 
 async function restoreSlot(service: Service, release: string, slot: SlotName): Promise<void> {

@@ -30,11 +30,16 @@ export async function takeOver(service: Service, release: string, slot: SlotName
   }
   const { generation } = table.pointer(index)
   const facts = { service: name, generation, slot, release, pid }
-  await journal.append({
+  const event = {
     ...facts,
     event: 'taken_over',
     actor: 'slotgate',
     ...(bootId && { boot_id: bootId }),
+  } as const
+  await journal.append(event).catch((error) => {
+    // Without a journal there is no start, and the app must not end with this attempt.
+    instance.letGo()
+    throw error
   })
   log.info(facts, `${release} is taken over as it runs in ${slot}`)
   return instance

@@ -280,6 +280,11 @@ t.test(
     )
     t.match(failed, { code: 1, stderr: /port_in_use|in use/ })
     t.equal(await isRunning(pid), true)
+    // A disk that takes no more: a file may have as much as the journal has already.
+    const limited = ['-c', 'ulimit -f 2; exec "$0" "$@"', process.execPath, BIN, 'serve', '--config', file]
+    const full = await promisify(execFile)('sh', limited).catch((e) => e)
+    t.match(full, { code: 1, stderr: /journal_write_failed|could not be written/ })
+    t.equal(await isRunning(pid), true)
     await world.spawn(t)
     t.match((await world.status()).live, { pid, taken_over: true, healthy: true })
   },
