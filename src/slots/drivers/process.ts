@@ -3,7 +3,6 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Address, HealthConfig, RunConfig } from '../../config/types.ts'
 import { ENV, type SlotName } from '../../contract.ts'
@@ -13,6 +12,7 @@ import type { EventName } from '../../journal/record.ts'
 import type { Logger } from '../../log.ts'
 import { listeningPortsOf } from '../../ports.ts'
 import { NO_SECRETS, readSecrets, type Secrets } from '../env-file.ts'
+import { freePorts } from '../free-ports.ts'
 import { waitHealthy } from '../health.ts'
 import { Output } from '../output.ts'
 import {
@@ -253,25 +253,6 @@ function bootVariables(
     [ENV.stateDir]: stateDir,
     ...(rehearsal && { [ENV.rehearsal]: '1' }),
   }
-}
-
-/** Two different free ports: both are held open until both are known. */
-async function freePorts(): Promise<[number, number]> {
-  const servers = [createServer(), createServer()]
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise<number>((resolve, reject) => {
-          server.once('error', reject)
-          server.listen(0, LOOPBACK, () => {
-            const address = server.address()
-            resolve(typeof address === 'object' && address ? address.port : 0)
-          })
-        }),
-    ),
-  )
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return [ports[0] ?? 0, ports[1] ?? 0]
 }
 
 interface Spawn {
