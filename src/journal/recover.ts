@@ -1,7 +1,15 @@
 // What a journal's bytes say: its state, its records, and where its chain goes on. No I/O.
 import { SlotgateError } from '../errors.ts'
-import { emptyState, FIRST_PREV, fold, hashLine, type JournalRecord, type JournalState } from './record.ts'
-import { carriedState } from './rotate.ts'
+import {
+  emptyService,
+  emptyState,
+  FIRST_PREV,
+  fold,
+  hashLine,
+  type JournalRecord,
+  type JournalState,
+  type ServiceState,
+} from './record.ts'
 
 export interface Recovered {
   state: JournalState
@@ -72,6 +80,18 @@ function carryOn(
   recovered.state = state
   recovered.former = record.file
   recovered.carriedBytes = Buffer.byteLength(line) + 1
+}
+
+/** Reads what a `rotated` record carries; null where it is no state. An earlier slotgate may have known of less. */
+function carriedState(value: unknown): JournalState | null {
+  const { services, open } = (value ?? {}) as Partial<JournalState>
+  if (typeof services !== 'object' || services === null) return null
+  if (typeof open !== 'object' || open === null) return null
+  const whole = (service: Partial<ServiceState>): ServiceState => ({ ...emptyService(), ...service })
+  return {
+    services: Object.fromEntries(Object.entries(services).map(([name, service]) => [name, whole(service)])),
+    open,
+  }
 }
 
 function parse(line: string, broken: (detail: string) => SlotgateError): JournalRecord {

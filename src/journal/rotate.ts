@@ -2,7 +2,6 @@
 // The full file keeps its content under a number. At every moment there is one file by the journal's name, and it is whole.
 import type { FileHandle, link, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { emptyService, type JournalState, type ServiceState } from './record.ts'
 
 /** What a journal asks of the disk; a test may stand in between. */
 export interface Disk {
@@ -103,18 +102,6 @@ export async function syncFolder(disk: Disk, folder: string): Promise<void> {
     if (!CANNOT_SYNC.includes((error as NodeJS.ErrnoException).code ?? '')) throw error
   } finally {
     await handle.close()
-  }
-}
-
-/** Reads what a `rotated` record carries; null where it is no state. An earlier slotgate may have known of less. */
-export function carriedState(value: unknown): JournalState | null {
-  const { services, open } = (value ?? {}) as Partial<JournalState>
-  if (typeof services !== 'object' || services === null) return null
-  if (typeof open !== 'object' || open === null) return null
-  const whole = (service: Partial<ServiceState>): ServiceState => ({ ...emptyService(), ...service })
-  return {
-    services: Object.fromEntries(Object.entries(services).map(([name, service]) => [name, whole(service)])),
-    open,
   }
 }
 

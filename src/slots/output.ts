@@ -132,6 +132,7 @@ export class Output {
 
   #look(): void {
     this.#readOn(CHUNK_BYTES)
+    if (this.#fd === null) return
     this.#timer = setTimeout(() => this.#look(), LOOK_MS).unref()
   }
 

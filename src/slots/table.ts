@@ -73,8 +73,8 @@ export interface Table {
   /** The exchanges of one generation since its flip, or since the start of slotgate, over all workers. */
   exchanges(service: number, generation: number): ExchangeCounts
   /**
-   * Zeroes the claims of a worker; the exchanges that it counted stay. Only for one that is gone, with all of its connections: nobody else gives its claims
-   * back. The next to count under this number must not have begun.
+   * Zeroes the claims of a worker; the exchanges that it counted stay. Only for one that is gone, with all of its
+   * connections: nobody else gives its claims back. The next to count under this number must not have begun.
    */
   forgetWorker(worker: number): void
   /** Open claims of one generation, over all workers. */

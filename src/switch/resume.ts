@@ -1,20 +1,21 @@
 // The start of slotgate: the pointer comes from the journal, what still runs is taken over, a live release that does not
-// run is brought up again, and on an empty journal the `first` release goes through the gate. Nothing is ever flipped here because of what a status says.
-import { setTimeout as pause } from 'node:timers/promises'
+// run is brought up again, and on an empty journal the `first` release goes through the gate. Nothing is ever flipped
+// here because of what a status says.
 import { SLOTS, type SlotName } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import type { Occupant } from '../slots/occupants.ts'
 import { askable, decide } from './ask.ts'
 import type { Progress } from './lock.ts'
 import { promote } from './promote.ts'
+import { SELF } from './say.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
 import { stage } from './stage.ts'
 import { takeOver } from './take-over.ts'
 import { tidy } from './tidy.ts'
+import { waitFor } from './wait.ts'
 
 const FIRST_AGAIN_MS = 1_000
 const LONGEST_WAIT_MS = 30_000
-const SELF = { actor: 'slotgate' }
 
 /**
  * Puts the pointer and the slots where the journal left them. Nothing is booted yet; what still runs is taken over and
@@ -91,7 +92,7 @@ async function promoteFirst(service: Service, first: string): Promise<void> {
       log.warn({ service: name, release }, `${first} is not live yet: ${problem}`)
     said = problem ?? said
     waitMs = failed ? Math.min(2 * waitMs, LONGEST_WAIT_MS) : FIRST_AGAIN_MS
-    await pause(waitMs, undefined, { signal: closing }).catch(() => {})
+    await waitFor(waitMs, closing)
   }
 }
 

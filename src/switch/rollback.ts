@@ -1,12 +1,13 @@
 // Rollback: gate an earlier release, then flip back to it. One that still runs is asked directly; any other is
 // rehearsed on temporary ports first, and the very process that was asked takes the traffic.
-import { reason, SlotgateError } from '../errors.ts'
+import { SlotgateError } from '../errors.ts'
 import { judgeRecorded, noPrevious, type Party, type Verdict } from '../gate/judge.ts'
 import { recordedRange } from '../journal/record.ts'
 import { checkHealth } from '../slots/health.ts'
 import { askable, decide, liveAskable, refusal } from './ask.ts'
 import type { Candidate } from './flip.ts'
 import type { Progress } from './lock.ts'
+import { raise } from './say.ts'
 import { idleSlot, recorded, type Service } from './service.ts'
 import { switchOver } from './switch-over.ts'
 import type { CallContext, SwitchResult } from './types.ts'
@@ -114,8 +115,13 @@ async function liveParty(service: Service): Promise<Party | null> {
   return live && schema !== 'off' ? { ...live, reading: await live.read(schema.withinMs) } : null
 }
 
+interface Movement {
+  before: number
+  after: number
+}
+
 /** Whether the schema version changed between two readings of the live release. */
-function movement(before: Party | null, after: Party | null): { before: number; after: number } | null {
+function movement(before: Party | null, after: Party | null): Movement | null {
   if (!before?.reading.ok || !after?.reading.ok) return null
   const versions = {
     before: before.reading.status.current_schema_version,
@@ -125,18 +131,10 @@ function movement(before: Party | null, after: Party | null): { before: number; 
 }
 
 /** A release that migrates when it boots breaks the one rule that makes a rollback safe; somebody has to know. */
-async function alarm(service: Service, release: string, moved: { before: number; after: number }) {
+async function alarm(service: Service, release: string, moved: Movement): Promise<SlotgateError> {
   const facts = { service: service.name, release, ...moved }
-  const error = new SlotgateError('schema_changed_by_rehearsal', facts)
-  service.log.error({ ...facts, code: error.code }, error.message)
-  await service.journal.append({
-    ...reason('schema_changed_by_rehearsal', facts),
-    event: 'alarm',
-    service: service.name,
-    release,
-    actor: 'slotgate',
-  })
-  return error
+  await raise(service, 'schema_changed_by_rehearsal', facts)
+  return new SlotgateError('schema_changed_by_rehearsal', facts)
 }
 
 async function endRehearsal(service: Service, { occupant }: Candidate): Promise<void> {
