@@ -12,8 +12,8 @@ import { addTally, emptyTally, type Failure, readFile, summaryLine, type Tally }
 
 const filesAtOnce = 2
 const fileWithinS = Number(process.env.TAP_TIMEOUT ?? 240)
-/** The longest by far: begun first, it does not run alone at the end. */
-const longest = 'test/flow/kills.test.ts'
+/** The longest: begun first, it does not run alone at the end. */
+const longest = 'test/flow/scenarios.test.ts'
 /** Hundreds of processes load the same files; what the first one compiled serves the others. */
 const compileCache = resolve('node_modules/.cache/slotgate-tests')
 // tap itself ends a file at its limit, and names the test that hangs; this long after that it is killed.

@@ -1,14 +1,12 @@
 // Advice before a migration, end to end: slotgate, real releases on real PostgreSQL, and a kit that asks first.
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { generateKey, writeKeyFile } from '../../src/cli/keyfile.ts'
 import { DatabaseWorld, filesUpTo } from '../support/database-world.ts'
+import { exampleService } from '../support/example.ts'
 import { FAULTS, type Mix, startFaultProxy } from '../support/fault-proxy.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 import { type Answer, World } from '../support/world.ts'
-
-const RELEASES = fileURLToPath(new URL('../../example/releases', import.meta.url))
 
 const FAULTLESS = Object.fromEntries(FAULTS.map((kind) => [kind, kind === 'none' ? 1 : 0])) as Mix
 
@@ -42,15 +40,7 @@ async function example(t: Test) {
   const { url, pool } = await createTestDatabase(t)
   const world = await World.create(t)
   const env = { DATABASE_URL: url, ...(await askingEnvironment(t, world)) }
-  world.services = [
-    '  invoices:',
-    '    releases:',
-    '      driver: process',
-    `      command: ${JSON.stringify([process.execPath, 'app.ts'])}`,
-    `      cwd: ${RELEASES}/{release}`,
-    `      env: ${JSON.stringify(env)}`,
-    '    health: { interval: 20ms, within: 10s }',
-  ]
+  world.services = exampleService(env)
   const served = await world.spawn(t)
   await world.stage('r1')
   t.match(await run(world, 'idle', { to: 2 }), { status: 200 }, 'nothing is live, so nothing can break')

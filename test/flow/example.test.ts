@@ -5,23 +5,13 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { startDatabase } from '../../example/database.ts'
+import { exampleService } from '../support/example.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 import { World } from '../support/world.ts'
 
-const RELEASES = fileURLToPath(new URL('../../example/releases', import.meta.url))
-
 async function createExample(t: Test, url: string): Promise<World> {
   const world = await World.create(t)
-  world.services = [
-    '  invoices:',
-    '    releases:',
-    '      driver: process',
-    `      command: ${JSON.stringify([process.execPath, 'app.ts'])}`,
-    `      cwd: ${RELEASES}/{release}`,
-    `      env: ${JSON.stringify({ DATABASE_URL: url })}`,
-    '    health: { interval: 20ms, within: 10s }',
-    '    schema: { path: /schema/status, within: 1s }',
-  ]
+  world.services = exampleService({ DATABASE_URL: url })
   return world
 }
 

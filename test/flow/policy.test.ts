@@ -13,14 +13,7 @@ import { readStatus } from '../../src/gate/read.ts'
 import type { Control } from '../../src/switch/types.ts'
 import type { ReleaseName } from '../support/model/app.ts'
 import { LONG_MS, SERVICE, System } from '../support/model/system.ts'
-
-const FITTING: SchemaStatus = {
-  current_schema_version: 42,
-  code_min_schema_version: 41,
-  code_max_schema_version: 43,
-  pending_migrations: [],
-  compatible: true,
-}
+import { FITTING } from '../support/schema-status.ts'
 
 /** How a release behaves when it is asked; null: nobody listens there. */
 type Manner = ((response: ServerResponse) => void) | null

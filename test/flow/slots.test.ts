@@ -6,21 +6,14 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { FITTING } from '../support/schema-status.ts'
 import { World } from '../support/world.ts'
-
-const GOOD = {
-  current_schema_version: 42,
-  code_min_schema_version: 41,
-  code_max_schema_version: 43,
-  pending_migrations: [],
-  compatible: true,
-}
 
 /** One slot as somebody else would run it: a public server and an internal one. */
 class Slot {
   readonly name: string
   /** What the internal server answers at /schema/status. */
-  answer: RequestListener = (_, res) => res.end(JSON.stringify(GOOD))
+  answer: RequestListener = (_, res) => res.end(JSON.stringify(FITTING))
   healthy = true
   asked: string[] = []
   publicUrl = ''
@@ -168,7 +161,7 @@ t.test('after a restart of slotgate the slots are served at once, without being 
 const json =
   (status: Record<string, unknown>): RequestListener =>
   (_, res) =>
-    void res.end(JSON.stringify({ ...GOOD, ...status }))
+    void res.end(JSON.stringify({ ...FITTING, ...status }))
 const raw =
   (body: string, code = 200): RequestListener =>
   (_, res) =>
@@ -196,7 +189,7 @@ const UNUSABLE: [string, string, RequestListener, string][] = [
   ['C05', 'version 42.5', json({ current_schema_version: 42.5 }), 'schema_status_malformed'],
   ['C06', 'version -1', json({ current_schema_version: -1 }), 'schema_status_malformed'],
   ['C07', 'compatible missing', json({ compatible: undefined }), 'schema_status_malformed'],
-  ['C09', 'status 503 with a valid body', raw(JSON.stringify(GOOD), 503), 'schema_status_unavailable'],
+  ['C09', 'status 503 with a valid body', raw(JSON.stringify(FITTING), 503), 'schema_status_unavailable'],
   [
     'C10',
     'redirect to another URL',
@@ -206,7 +199,7 @@ const UNUSABLE: [string, string, RequestListener, string][] = [
   [
     'C13',
     '70 000 byte body',
-    raw(JSON.stringify({ ...GOOD, release: 'x'.repeat(70_000) })),
+    raw(JSON.stringify({ ...FITTING, release: 'x'.repeat(70_000) })),
     'schema_status_too_large',
   ],
   ['C14', 'connection refused', (req) => void req.socket.resetAndDestroy(), 'schema_status_unreachable'],

@@ -14,14 +14,7 @@ import {
   type Reading,
   type Target,
 } from '../../src/gate/judge.ts'
-
-const FITTING: SchemaStatus = {
-  current_schema_version: 42,
-  code_min_schema_version: 41,
-  code_max_schema_version: 43,
-  pending_migrations: [],
-  compatible: true,
-}
+import { FITTING } from '../support/schema-status.ts'
 
 const says = (status: Partial<SchemaStatus>): Reading => ({ ok: true, status: { ...FITTING, ...status } })
 const target = (status: Partial<SchemaStatus> = {}, bootId?: string): Target => ({

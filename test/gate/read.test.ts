@@ -10,14 +10,8 @@ import type { Address } from '../../src/config/types.ts'
 import { consult } from '../../src/gate/consult.ts'
 import type { Reading } from '../../src/gate/judge.ts'
 import { readStatus } from '../../src/gate/read.ts'
+import { FITTING } from '../support/schema-status.ts'
 
-const GOOD = {
-  current_schema_version: 42,
-  code_min_schema_version: 41,
-  code_max_schema_version: 43,
-  pending_migrations: [],
-  compatible: true,
-}
 /** Short, so that the slow ones end soon; the total deadline is what is measured. */
 const WITHIN_MS = 400
 
@@ -53,15 +47,15 @@ const codeOf = (reading: Reading) => (reading.ok ? 'ok' : reading.code)
 
 t.test('a good status is read, unknown fields are ignored', async (t) => {
   const address = await http(t, (_, res) =>
-    res.end(JSON.stringify({ ...GOOD, dirty: false, weather: 'fine' })),
+    res.end(JSON.stringify({ ...FITTING, dirty: false, weather: 'fine' })),
   )
-  t.same(await read(address), { ok: true, status: { ...GOOD, dirty: false } })
+  t.same(await read(address), { ok: true, status: { ...FITTING, dirty: false } })
 })
 
 t.test('the question names the path and the role', async (t) => {
   const asked = new Promise((resolve) => {
     void http(t, (req, res) => {
-      res.end(JSON.stringify(GOOD))
+      res.end(JSON.stringify(FITTING))
       resolve([req.method, req.url, req.headers['slotgate-role']])
     }).then((address) => read(address))
   })
@@ -71,7 +65,7 @@ t.test('the question names the path and the role', async (t) => {
 t.test('a status is read over a Unix socket', async (t) => {
   const address = await http(
     t,
-    (_, res) => res.end(JSON.stringify(GOOD)),
+    (_, res) => res.end(JSON.stringify(FITTING)),
     join(tmpdir(), `${randomUUID()}.sock`),
   )
   t.equal(codeOf(await read(address)), 'ok')
@@ -79,7 +73,9 @@ t.test('a status is read over a Unix socket', async (t) => {
 
 t.test('42.0 is 42 in JSON, and a timestamp fits', async (t) => {
   const address = await http(t, (_, res) =>
-    res.end(JSON.stringify({ ...GOOD, code_max_schema_version: 20261122120000 }).replace(':42,', ':42.0,')),
+    res.end(
+      JSON.stringify({ ...FITTING, code_max_schema_version: 20261122120000 }).replace(':42,', ':42.0,'),
+    ),
   )
   const reading = await read(address)
   t.match(reading, {
@@ -89,20 +85,20 @@ t.test('42.0 is 42 in JSON, and a timestamp fits', async (t) => {
 })
 
 const MALFORMED: Record<string, string> = {
-  'a version as a string': JSON.stringify({ ...GOOD, current_schema_version: '042' }),
-  'a broken version': JSON.stringify({ ...GOOD, current_schema_version: 42.5 }),
-  'a negative version': JSON.stringify({ ...GOOD, code_min_schema_version: -1 }),
-  'a version that is null': JSON.stringify({ ...GOOD, code_max_schema_version: null }),
-  'a version beyond what a number holds': JSON.stringify(GOOD).replace(':43', ':9007199254740993'),
-  'an infinite version': JSON.stringify(GOOD).replace(':43', ':1e400'),
-  'no current version': JSON.stringify({ ...GOOD, current_schema_version: undefined }),
-  'no compatible': JSON.stringify({ ...GOOD, compatible: undefined }),
-  'compatible as a string': JSON.stringify({ ...GOOD, compatible: 'true' }),
-  'pending as a number': JSON.stringify({ ...GOOD, pending_migrations: 3 }),
-  'pending with a number in it': JSON.stringify({ ...GOOD, pending_migrations: [43] }),
-  'dirty as a string': JSON.stringify({ ...GOOD, dirty: 'no' }),
-  'a database id as a number': JSON.stringify({ ...GOOD, database_id: 7 }),
-  'problems that are no objects': JSON.stringify({ ...GOOD, problems: ['bad'] }),
+  'a version as a string': JSON.stringify({ ...FITTING, current_schema_version: '042' }),
+  'a broken version': JSON.stringify({ ...FITTING, current_schema_version: 42.5 }),
+  'a negative version': JSON.stringify({ ...FITTING, code_min_schema_version: -1 }),
+  'a version that is null': JSON.stringify({ ...FITTING, code_max_schema_version: null }),
+  'a version beyond what a number holds': JSON.stringify(FITTING).replace(':43', ':9007199254740993'),
+  'an infinite version': JSON.stringify(FITTING).replace(':43', ':1e400'),
+  'no current version': JSON.stringify({ ...FITTING, current_schema_version: undefined }),
+  'no compatible': JSON.stringify({ ...FITTING, compatible: undefined }),
+  'compatible as a string': JSON.stringify({ ...FITTING, compatible: 'true' }),
+  'pending as a number': JSON.stringify({ ...FITTING, pending_migrations: 3 }),
+  'pending with a number in it': JSON.stringify({ ...FITTING, pending_migrations: [43] }),
+  'dirty as a string': JSON.stringify({ ...FITTING, dirty: 'no' }),
+  'a database id as a number': JSON.stringify({ ...FITTING, database_id: 7 }),
+  'problems that are no objects': JSON.stringify({ ...FITTING, problems: ['bad'] }),
 }
 for (const [what, body] of Object.entries(MALFORMED)) {
   t.test(`${what} is malformed, and the sentence names the field`, async (t) => {
@@ -117,9 +113,9 @@ const NOT_JSON: Record<string, string | Buffer> = {
   'a page': '<html>fine</html>',
   'an array': '[]',
   'a bare null': 'null',
-  'half an object': JSON.stringify(GOOD).slice(0, -5),
-  'two objects': `${JSON.stringify(GOOD)}${JSON.stringify(GOOD)}`,
-  'a byte order mark': `\uFEFF${JSON.stringify(GOOD)}`,
+  'half an object': JSON.stringify(FITTING).slice(0, -5),
+  'two objects': `${JSON.stringify(FITTING)}${JSON.stringify(FITTING)}`,
+  'a byte order mark': `\uFEFF${JSON.stringify(FITTING)}`,
   'bytes that are not UTF-8': Buffer.concat([
     Buffer.from('{"release":"'),
     Buffer.from([0xff, 0xfe]),
@@ -150,7 +146,7 @@ for (const [status, code] of STATUSES) {
       asked += 1
       res
         .writeHead(status, { location: '/schema/status2' })
-        .end(status === 204 ? undefined : JSON.stringify(GOOD))
+        .end(status === 204 ? undefined : JSON.stringify(FITTING))
     })
     t.equal(codeOf(await read(address)), code)
     t.equal(asked, 1, 'asked once, and no redirect followed')
@@ -159,8 +155,8 @@ for (const [status, code] of STATUSES) {
 
 t.test('C13: a body above 64 KiB is too large, one just below is read', async (t) => {
   const padded = (bytes: number) => {
-    const plain = JSON.stringify({ ...GOOD, release: '' })
-    return JSON.stringify({ ...GOOD, release: 'x'.repeat(bytes - plain.length) })
+    const plain = JSON.stringify({ ...FITTING, release: '' })
+    return JSON.stringify({ ...FITTING, release: 'x'.repeat(bytes - plain.length) })
   }
   const large = await http(t, (_, res) => res.end(padded(70_000)))
   t.equal(codeOf(await read(large)), 'schema_status_too_large')
@@ -210,11 +206,11 @@ const BROKEN: Record<string, (socket: Socket) => void> = {
     socket.write('HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"curr', () => socket.resetAndDestroy())
   },
   'an end in the middle of the body': (socket) => {
-    socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n${JSON.stringify(GOOD)}`)
+    socket.end(`HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n${JSON.stringify(FITTING)}`)
   },
   'bytes that are no HTTP': (socket) => socket.end('SSH-2.0-OpenSSH_9.6\r\n'),
   'chunked without an end': (socket) => {
-    socket.end(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n${JSON.stringify(GOOD)}`)
+    socket.end(`HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n${JSON.stringify(FITTING)}`)
   },
 }
 for (const [what, behave] of Object.entries(BROKEN)) {
@@ -259,34 +255,34 @@ async function answering(t: Test, answers: [number, unknown][]) {
 
 t.test('C19: a disagreement that ends with the second read is allowed, with two attempts', async (t) => {
   const target = await answering(t, [
-    [200, GOOD],
-    [200, { ...GOOD, current_schema_version: 43 }],
+    [200, FITTING],
+    [200, { ...FITTING, current_schema_version: 43 }],
   ])
-  const live = await answering(t, [[200, { ...GOOD, current_schema_version: 43 }]])
+  const live = await answering(t, [[200, { ...FITTING, current_schema_version: 43 }]])
   const verdict = await consult('promote', target, live, 600)
   t.match(verdict, { allowed: true, attempts: 2 })
 })
 
 t.test('a migration that commits between the two reads is not taken for code that is behind', async (t) => {
-  const needs43 = { ...GOOD, code_min_schema_version: 43 }
+  const needs43 = { ...FITTING, code_min_schema_version: 43 }
   const target = await answering(t, [
     [200, { ...needs43, compatible: false }],
     [200, { ...needs43, current_schema_version: 43 }],
   ])
-  const live = await answering(t, [[200, { ...GOOD, current_schema_version: 43 }]])
+  const live = await answering(t, [[200, { ...FITTING, current_schema_version: 43 }]])
   t.match(await consult('promote', target, live, 600), { allowed: true, attempts: 2 })
 })
 
 t.test('C18: a disagreement that stays is refused after three attempts', async (t) => {
-  const target = await answering(t, [[200, GOOD]])
-  const live = await answering(t, [[200, { ...GOOD, current_schema_version: 43 }]])
+  const target = await answering(t, [[200, FITTING]])
+  const live = await answering(t, [[200, { ...FITTING, current_schema_version: 43 }]])
   const verdict = await consult('promote', target, live, 600)
   t.match(verdict, { allowed: false, code: 'schema_version_disagreement', attempts: 3 })
   t.match(verdict.reasons[0]?.sentence, /3 times in a row/)
 })
 
 t.test('C09: a 503 is read again, three times, and decided within the deadline', async (t) => {
-  const target = await answering(t, [[503, GOOD]])
+  const target = await answering(t, [[503, FITTING]])
   const started = performance.now()
   const verdict = await consult('promote', target, null, 600)
   t.match(verdict, { allowed: false, code: 'schema_status_unavailable', attempts: 3 })
@@ -296,17 +292,17 @@ t.test('C09: a 503 is read again, three times, and decided within the deadline',
 
 t.test('a running migration is waited for', async (t) => {
   const target = await answering(t, [
-    [200, { ...GOOD, migration_running: true }],
-    [200, GOOD],
+    [200, { ...FITTING, migration_running: true }],
+    [200, FITTING],
   ])
   t.match(await consult('promote', target, null, 600), { allowed: true, attempts: 2 })
 })
 
 t.test('a malformed answer, a 404 and a refusal by the numbers are never read again', async (t) => {
   for (const [status, body] of [
-    [200, { ...GOOD, compatible: 'yes' }],
+    [200, { ...FITTING, compatible: 'yes' }],
     [404, {}],
-    [200, { ...GOOD, compatible: false }],
+    [200, { ...FITTING, compatible: false }],
   ] as [number, unknown][]) {
     const target = await answering(t, [[status, body]])
     t.equal((await consult('promote', target, null, 600)).allowed, false)
