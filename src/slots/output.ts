@@ -13,10 +13,8 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { OutputLines, type OutputLinesOptions } from './output-lines.ts'
 
-const KEPT_LINES = 200
-/** A line that never ends must not fill the memory; it is cut into pieces of this many bytes. */
-const LONGEST_LINE = 8 * 1024
 /** How often the file is looked at, and how much of it is read in one go. */
 const LOOK_MS = 50
 const CHUNK_BYTES = 256 * 1024
@@ -27,13 +25,10 @@ const LONGEST_BYTES = 8 * 1024 * 1024
 /** How much of what an earlier slotgate had logged is looked at again for the last lines. */
 const TAIL_BYTES = 64 * 1024
 
-export interface OutputOptions {
+export interface OutputOptions extends OutputLinesOptions {
   stateDir: string
   /** Names the file: the boot id, or any other id that no other process has. */
   id: string
-  /** Takes out of a line what nobody is to see. */
-  mask(line: string): string
-  onLine(line: string): void
 }
 
 const folderOf = (stateDir: string): string => join(stateDir, 'output')
@@ -58,19 +53,16 @@ export class Output {
   /** Where the next line to be logged begins; on the disk, so that the next slotgate goes on there. */
   readonly #mark: string
   readonly #onLine: (line: string) => void
-  readonly #hide: (line: string) => string
-  readonly #lines: string[] = []
+  readonly #lines: OutputLines
   #fd: number | null = null
   #at = 0
-  /** What was read of a line that has no end yet. */
-  #rest = Buffer.alloc(0)
   #timer: NodeJS.Timeout | undefined
 
   private constructor({ stateDir, id, mask, onLine }: OutputOptions) {
     this.#file = join(folderOf(stateDir), `${id}.log`)
     this.#mark = join(folderOf(stateDir), `${id}.read`)
     this.#onLine = onLine
-    this.#hide = mask
+    this.#lines = new OutputLines({ mask, onLine })
   }
 
   /**
@@ -109,7 +101,7 @@ export class Output {
   /** The last lines, oldest first, up to what was written a moment ago. */
   get lines(): string[] {
     this.#readOn(LONGEST_BYTES)
-    return [...this.#lines]
+    return this.#lines.kept
   }
 
   /** Reads what is left and removes the file: the process is gone. */
@@ -117,7 +109,7 @@ export class Output {
     if (this.#fd === null) return
     clearTimeout(this.#timer)
     this.#readOn(LONGEST_BYTES)
-    if (this.#rest.length > 0) this.#add(this.#rest)
+    this.#lines.end()
     closeSync(this.#fd)
     this.#fd = null
     for (const file of [this.#file, this.#mark]) rmSync(file, { force: true })
@@ -141,12 +133,7 @@ export class Output {
     const lines = this.#readAt(from, mark - from)
       .toString('utf8')
       .split('\n')
-    this.#lines.push(
-      ...lines
-        .slice(from === 0 ? 0 : 1, -1)
-        .slice(-KEPT_LINES)
-        .map(this.#hide),
-    )
+    this.#lines.remember(lines.slice(from === 0 ? 0 : 1, -1))
     this.#at = mark
   }
 
@@ -160,7 +147,7 @@ export class Output {
       if (size === this.#at) return
       const chunk = this.#readAt(this.#at, Math.min(limit, size - this.#at))
       this.#at += chunk.length
-      this.#addAll(chunk)
+      this.#lines.add(chunk)
       this.#keepShort(this.#fd)
       this.#writeMark()
     } catch (error) {
@@ -171,7 +158,7 @@ export class Output {
 
   #writeMark(): void {
     try {
-      writeFileSync(this.#mark, String(Math.max(0, this.#at - this.#rest.length)), { mode: 0o600 })
+      writeFileSync(this.#mark, String(Math.max(0, this.#at - this.#lines.restBytes)), { mode: 0o600 })
     } catch {
       // On a full disk the next slotgate may log some lines once more.
     }
@@ -191,39 +178,4 @@ export class Output {
     if (!isRead) this.#onLine(`${size - this.#at} bytes of output were not read: it writes too fast`)
     this.#at = 0
   }
-
-  #addAll(chunk: Buffer): void {
-    let rest = Buffer.concat([this.#rest, chunk])
-    for (let end = rest.indexOf(10); end >= 0; end = rest.indexOf(10)) {
-      this.#add(this.#addPieces(rest.subarray(0, end)))
-      rest = rest.subarray(end + 1)
-    }
-    // A copy, or the few octets would keep the whole chunk.
-    this.#rest = Buffer.from(this.#addPieces(rest))
-  }
-
-  /** @returns what is left and short enough */
-  #addPieces(line: Buffer): Buffer {
-    let rest = line
-    while (rest.length > LONGEST_LINE) {
-      const cut = characterStart(rest, LONGEST_LINE)
-      this.#add(rest.subarray(0, cut))
-      rest = rest.subarray(cut)
-    }
-    return rest
-  }
-
-  #add(line: Buffer): void {
-    const text = this.#hide(line.toString('utf8').replace(/\r$/, ''))
-    this.#lines.push(text)
-    if (this.#lines.length > KEPT_LINES) this.#lines.shift()
-    this.#onLine(text)
-  }
-}
-
-/** The last place up to here where a character begins: octets of the form 10xxxxxx continue one. */
-function characterStart(bytes: Buffer, at: number): number {
-  let start = at
-  while (start > at - 4 && ((bytes[start] ?? 0) & 0xc0) === 0x80) start--
-  return start
 }
