@@ -1,7 +1,7 @@
 // Turns whatever went wrong into the answer the caller gets: a problem document (RFC 9457), or how to sign.
 
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { RELEASE_NAME } from '../config/scalars.ts'
+import { RELEASE_NAME } from '../config/names.ts'
 import { messageOf, SlotgateError, toProblem } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { ACCEPT_SIGNATURE, HOW_TO_SIGN, htmlPage, textPage } from './page.ts'

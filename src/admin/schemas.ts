@@ -1,6 +1,6 @@
 // JSON schemas of what the admin API takes and answers. Those of the input are enforced; those of the answers describe
 // the types of switch/types.ts for the OpenAPI document, and a test holds the two together.
-import { RELEASE_NAME } from '../config/scalars.ts'
+import { RELEASE_NAME } from '../config/names.ts'
 import { SLOTS } from '../contract.ts'
 import { EVENTS } from '../journal/record.ts'
 

@@ -2,7 +2,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename } from 'node:path'
-import { judgeKeyId } from '../config/scalars.ts'
+import { judgeKeyId } from '../config/names.ts'
 import { messageOf } from '../errors.ts'
 import { type Algorithm, MIN_SECRET_BYTES, parseSigningKey, type SigningKey } from '../signing.ts'
 import { EXIT, Failure } from './call.ts'

@@ -53,7 +53,7 @@ function version(): string {
   return (JSON.parse(text) as { version: string }).version
 }
 
-function explain(call: Call, error: unknown): number {
+async function explain(call: Call, error: unknown): Promise<number> {
   if (error instanceof ProblemAnswer) return explainProblem(call, error)
   if (error instanceof SlotgateError) return printStartFailure(call, error)
   if (!(error instanceof Failure)) throw error

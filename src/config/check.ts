@@ -1,9 +1,9 @@
 // The check of a config: from text to a frozen Config, or to every problem at once. It acts on nothing.
 import { dirname, join, resolve } from 'node:path'
+import { sameAddress } from './addresses.ts'
 import { readKeys, readTls } from './material.ts'
 import { type ConfigProblem, Reading, type Surroundings } from './reading.ts'
 import { RULES } from './rules.ts'
-import { sameAddress } from './scalars.ts'
 import { CONFIG, type ConfigDraft, type ServiceDraft } from './schema.ts'
 import type {
   AdminConfig,

@@ -1,5 +1,6 @@
 // How a table of keys is read from the document: maps, lists and the way every text value goes.
 import { Document, isMap, isScalar, isSeq, type Node, type YAMLMap } from 'yaml'
+import { Complaint } from './complaint.ts'
 import { nearest } from './nearest.ts'
 import { describeNode, type Reading, type Surroundings } from './reading.ts'
 
@@ -45,17 +46,6 @@ export const defaulted = <T>(kind: Kind<T>, fallback: Fallback, about: string): 
 
 /** A map that is read even when it is absent, for the defaults of the keys below it. */
 export const nested = <T>(kind: Kind<T>, about: string): Key<T> => defaulted(kind, {}, about)
-
-/** Why a text is not of a kind, as the rest of a sentence that begins with the key. */
-export class Complaint {
-  readonly sentence: string
-  readonly hint: string | undefined
-
-  constructor(sentence: string, hint?: string) {
-    this.sentence = sentence
-    this.hint = hint
-  }
-}
 
 /** A value that is one text in the file. */
 export const scalar = <T>(

@@ -1,15 +1,8 @@
 // What the values of a config must be to one another. Each rule looks at what was read and notes its problems.
 import { SLOTS, type SlotName } from '../contract.ts'
+import { isLoopback, listenersMeet, reachesListener, sameAddress } from './addresses.ts'
+import { isSlotName, NOT_AN_ID, RELEASE_ID } from './names.ts'
 import type { Reading } from './reading.ts'
-import {
-  isLoopback,
-  isSlotName,
-  listenersMeet,
-  NOT_AN_ID,
-  RELEASE_ID,
-  reachesListener,
-  sameAddress,
-} from './scalars.ts'
 import type { ConfigDraft, ServiceDraft } from './schema.ts'
 import type { Address } from './types.ts'
 

@@ -1,13 +1,14 @@
 // The kinds of text a config holds: durations, sizes, addresses, hosts, paths and names.
-import { BlockList, isIP, isIPv6 } from 'node:net'
+import { isIP, isIPv6 } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
 import { isScalar } from 'yaml'
-import { SLOTS } from '../contract.ts'
-import { Complaint, type Kind, scalar } from './kinds.ts'
+import { canonicalHost, judgeInternalAddress, judgePublicAddress, MAX_PORT, portOf } from './addresses.ts'
+import { Complaint } from './complaint.ts'
+import { type Kind, scalar } from './kinds.ts'
+import { judgeKeyId, NOT_AN_ID, RELEASE_NAME } from './names.ts'
 import { nearest } from './nearest.ts'
-import type { Surroundings } from './reading.ts'
-import { ACTIONS, type Address, type ListenAddress } from './types.ts'
+import { ACTIONS, type ListenAddress } from './types.ts'
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
 
@@ -124,21 +125,6 @@ export const threads = scalar('auto or number', (value): 'auto' | number | Compl
 
 // Addresses.
 
-const MAX_PORT = 65_535
-
-const portOf = (digits: string | undefined): number | undefined => {
-  const port = Number(digits)
-  return digits !== undefined && /^\d{1,5}$/.test(digits) && port <= MAX_PORT ? port : undefined
-}
-
-/** @returns the host as the WHATWG URL rules write it, so that 127.1 is 127.0.0.1; undefined if it is none */
-function canonicalHost(host: string): string | undefined {
-  const bracketed = isIPv6(host) ? `[${host}]` : host
-  const url = URL.parse(`http://${bracketed}/`)
-  const valid = url !== null && url.pathname === '/' && url.port === '' && url.username === ''
-  return valid && !/[%*]/.test(host) ? url.hostname.replace(/^\[|\]$/g, '') : undefined
-}
-
 /** `:8080` means every interface: the unspecified IPv6 address takes IPv4 connections too. */
 const EVERY_INTERFACE = '::'
 
@@ -157,81 +143,9 @@ export const listenAddress = scalar('address', (value): ListenAddress | Complain
   return host === undefined ? new Complaint('has a host that is none') : { host, port }
 })
 
-/** The address of a Unix socket is 108 bytes long on Linux, and ends with a NUL. */
-const MAX_SOCKET_PATH_BYTES = 107
-
-function unixAddress(path: string, { file }: Pick<Surroundings, 'file'>): Address | Complaint {
-  if (path === '') return new Complaint('names no socket')
-  const absolute = resolve(dirname(file), path)
-  if (Buffer.byteLength(absolute) > MAX_SOCKET_PATH_BYTES) {
-    return new Complaint(`is a socket path longer than ${MAX_SOCKET_PATH_BYTES} bytes`)
-  }
-  return { kind: 'unix', path: absolute }
-}
-
-function tcpAddress(value: string, example: string): Address | Complaint {
-  const [, host, digits] = /^http:\/\/(\[[^\]]*\]|[^:/?#@[\]\s]+)(?::(\d+))?\/?$/.exec(value) ?? []
-  if (value.startsWith('https:')) return new Complaint('must be http: TLS to a slot is not spoken')
-  if (host === undefined) return new Complaint(`must be ${example}, without a path`)
-  const port = portOf(digits ?? '80')
-  const canonical = canonicalHost(host.replace(/^\[|\]$/g, ''))
-  if (!port) return new Complaint(`must have a port from 1 to ${MAX_PORT}`)
-  return canonical === undefined
-    ? new Complaint('has a host that is none')
-    : { kind: 'tcp', host: canonical, port }
-}
-
-export const judgePublicAddress = (value: string): Address | Complaint =>
-  value.startsWith('unix:')
-    ? new Complaint('must be http: only the internal address may be a Unix socket')
-    : tcpAddress(value, 'a URL such as http://127.0.0.1:3001')
-
 export const publicAddress = scalar('URL', judgePublicAddress)
 
-/** @param from where a relative path of a socket starts from: the folder of this file */
-export const judgeInternalAddress = (value: string, from: Pick<Surroundings, 'file'>): Address | Complaint =>
-  value.startsWith('unix:')
-    ? unixAddress(value.slice('unix:'.length), from)
-    : tcpAddress(value, 'a URL such as http://127.0.0.1:3901, or unix:/run/app.sock')
-
 export const internalAddress = scalar('URL or unix:PATH', judgeInternalAddress)
-
-const LOOPBACK = new BlockList()
-LOOPBACK.addSubnet('127.0.0.0', 8)
-LOOPBACK.addAddress('::1', 'ipv6')
-
-/** Whether nobody but this machine reaches the host. */
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' ||
-  host.endsWith('.localhost') ||
-  (isIP(host) !== 0 && LOOPBACK.check(host, isIPv6(host) ? 'ipv6' : 'ipv4'))
-
-const isUnspecified = (host: string): boolean => host === '::' || host === '0.0.0.0'
-
-/** Whether two hosts can be the same place, as far as names and numbers tell: `localhost` may be any loopback address. */
-function hostsMeet(a: string, b: string): boolean {
-  if (a === b || isUnspecified(a) || isUnspecified(b)) return true
-  return isLoopback(a) && isLoopback(b) && (isIP(a) === 0 || isIP(b) === 0)
-}
-
-/** Whether two listeners cannot both have what they ask for. Port 0 is a fresh port each time. */
-export const listenersMeet = (a: ListenAddress, b: ListenAddress): boolean =>
-  a.port !== 0 && a.port === b.port && hostsMeet(a.host, b.host)
-
-/** Whether two addresses lead to the same process. */
-export function sameAddress(a: Address, b: Address): boolean {
-  if (a.kind === 'unix' || b.kind === 'unix')
-    return a.kind === b.kind && 'path' in a && 'path' in b && a.path === b.path
-  return a.port === b.port && hostsMeet(a.host, b.host)
-}
-
-/** Whether a slot's address is the listener itself. A listener on every interface is met by this machine's own names only. */
-export const reachesListener = (address: Address, listener: ListenAddress): boolean =>
-  address.kind === 'tcp' &&
-  address.port === listener.port &&
-  (isUnspecified(listener.host)
-    ? isLoopback(address.host) || isUnspecified(address.host)
-    : hostsMeet(address.host, listener.host))
 
 /** An address or a CIDR block of the trusted proxies. */
 export const block = scalar('address or CIDR block', (value) => {
@@ -286,32 +200,9 @@ export const pathPrefix = scalar('path', (value) => {
 
 // Names.
 
-/** A release id: it becomes part of a path and of log lines. */
-export const RELEASE_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
-
-/** What a caller may call a release: its id, or with git whatever names a commit. */
-export const RELEASE_NAME = /^[^\s\p{Cc}]{1,256}$/u
-
-export const NOT_AN_ID =
-  'must be 1 to 128 letters, digits, dots, dashes and underscores, beginning with a letter or digit'
-
 export const firstRelease = scalar('release or slot', (value) =>
   RELEASE_NAME.test(value) ? value : new Complaint(NOT_AN_ID),
 )
-
-/** An actor of this name is slotgate itself. */
-const OWN_NAME = 'slotgate'
-
-export function judgeKeyId(value: string): Complaint | undefined {
-  if (value === OWN_NAME) {
-    return new Complaint('is what the journal calls slotgate itself', 'choose another id')
-  }
-  if (!/^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(value)) {
-    return new Complaint(
-      'must be 1 to 64 letters, digits, dots, dashes, underscores and @, beginning with a letter or digit',
-    )
-  }
-}
 
 export const keyId = scalar('name', (value) => judgeKeyId(value) ?? value)
 
@@ -326,13 +217,3 @@ export const secretVariable: Kind<string> = {
 }
 
 export const action = oneOf(...ACTIONS)
-
-export function judgeServiceName(name: string): Complaint | undefined {
-  if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name)) {
-    return new Complaint('a service name is 1 to 63 small letters, digits, dashes and underscores')
-  }
-  // State is kept by service name in plain objects; every object has a `constructor`.
-  if (name in {}) return new Complaint('this name is reserved', 'choose another one')
-}
-
-export const isSlotName = (name: string): boolean => SLOTS.some((slot) => slot === name)

@@ -1,6 +1,8 @@
 // Every key of the config: its kind, its default and what it is for. The docs are tested against this table.
 import { ENV } from '../contract.ts'
-import { Complaint, defaulted, list, map, named, nested, optional, orOff, required } from './kinds.ts'
+import { Complaint } from './complaint.ts'
+import { defaulted, list, map, named, nested, optional, orOff, required } from './kinds.ts'
+import { judgeServiceName } from './names.ts'
 import {
   action,
   block,
@@ -10,7 +12,6 @@ import {
   firstRelease,
   hostName,
   internalAddress,
-  judgeServiceName,
   keyId,
   listenAddress,
   oneOf,

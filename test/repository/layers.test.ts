@@ -12,6 +12,8 @@ interface Import {
   readonly isLocal: boolean
   /** Erased before the code runs. */
   readonly isType: boolean
+  /** Loaded when a line of code says so. */
+  readonly isLater: boolean
 }
 
 const src = join(import.meta.dirname, '..', '..', 'src')
@@ -57,6 +59,15 @@ t.test('nothing that the relay loads loads fastify or yaml', async (t) => {
   for (const name of new Set(loaded)) t.notMatch(name, /^(@?fastify|yaml)\b/)
 })
 
+t.test('the command line loads no package before it knows which command is called', async (t) => {
+  const loaded = [...loadedBy('bin.ts', { later: false })]
+  t.ok(loaded.includes('cli/commands/serve.ts'))
+  t.same(
+    loaded.filter((target) => !sources.has(target) && !target.startsWith('node:')),
+    [],
+  )
+})
+
 t.test('the switch imports neither relay nor admin', async (t) => {
   for (const { file, target } of localImports()) {
     if (file.startsWith('switch/')) t.notMatch(target, /^(relay|admin)\//, `${file} imports ${target}`)
@@ -96,11 +107,14 @@ function withoutComments(text: string): string {
 function importsOf(file: string, text: string): Import[] {
   const statements = text.matchAll(/^(?:import|export)\b(\s+type\b)?(?:[^'";]*?\bfrom)?\s*'([^']+)'/gm)
   const calls = text.matchAll(/\bimport(\s+type\b)?\('([^']+)'\)/g)
-  return [...statements, ...calls].map(([, type, target = '']) => {
-    const isLocal = target.startsWith('.')
-    const path = isLocal ? normalize(join(dirname(file), target)) : target
-    return { target: path, isLocal, isType: type !== undefined }
-  })
+  const importOf =
+    (isLater: boolean) =>
+    ([, type, target = '']: RegExpExecArray): Import => {
+      const isLocal = target.startsWith('.')
+      const path = isLocal ? normalize(join(dirname(file), target)) : target
+      return { target: path, isLocal, isType: type !== undefined, isLater }
+    }
+  return [...[...statements].map(importOf(false)), ...[...calls].map(importOf(true))]
 }
 
 function localImports(): { file: string; target: string }[] {
@@ -109,12 +123,12 @@ function localImports(): { file: string; target: string }[] {
   )
 }
 
-/** All files and packages that are in memory once `file` is. */
-function loadedBy(file: string, seen = new Set<string>()): Set<string> {
-  for (const { target, isType } of imports.get(file) ?? []) {
-    if (isType || seen.has(target)) continue
+/** All files and packages that are in memory once `file` is; with those it loads later, unless that is not asked for. */
+function loadedBy(file: string, { later = true, seen = new Set<string>() } = {}): Set<string> {
+  for (const { target, isType, isLater } of imports.get(file) ?? []) {
+    if (isType || (isLater && !later) || seen.has(target)) continue
     seen.add(target)
-    loadedBy(target, seen)
+    loadedBy(target, { later, seen })
   }
   return seen
 }

@@ -3,7 +3,7 @@
 import { createPublicKey } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { judgeServiceName } from '../../config/scalars.ts'
+import { judgeServiceName } from '../../config/names.ts'
 import { ACTIONS } from '../../config/types.ts'
 import { messageOf } from '../../errors.ts'
 import { type Git, gitIn } from '../../slots/drivers/git-command.ts'

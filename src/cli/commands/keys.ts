@@ -1,6 +1,6 @@
 // `slotgate keys generate`: makes a key, keeps the private half in a file, and prints what the config needs.
 import { resolve } from 'node:path'
-import { judgeKeyId } from '../../config/scalars.ts'
+import { judgeKeyId } from '../../config/names.ts'
 import { ACTIONS, type Action } from '../../config/types.ts'
 import type { Algorithm } from '../../signing.ts'
 import { answer, type Call, EXIT, Failure, setting } from '../call.ts'

@@ -1,5 +1,4 @@
 // `slotgate serve`: runs slotgate, or only looks at its config.
-import { formatProblems, loadConfig } from '../../config/load.ts'
 import type { ConfigProblem } from '../../config/reading.ts'
 import { SlotgateError, toProblem } from '../../errors.ts'
 import { answer, type Call, EXIT, setting } from '../call.ts'
@@ -17,15 +16,20 @@ export const serve: Command = {
   },
 }
 
-function check(call: Call, file: string): number {
-  const problems = problemsOf(call, file)
+/** Reading YAML takes longer to load than most commands take; only who reads a config loads it. */
+const loading = () => import('../../config/load.ts')
+
+async function check(call: Call, file: string): Promise<number> {
+  const problems = await problemsOf(call, file)
+  const { formatProblems } = await loading()
   answer(call, { file, problems }, () =>
     problems.length === 0 ? `${file} has no problems.` : formatProblems(problems, file),
   )
   return problems.length === 0 ? EXIT.done : EXIT.usage
 }
 
-function problemsOf({ env }: Call, file: string): ConfigProblem[] {
+async function problemsOf({ env }: Call, file: string): Promise<ConfigProblem[]> {
+  const { loadConfig } = await loading()
   try {
     loadConfig(file, env)
     return []
@@ -38,10 +42,11 @@ function problemsOf({ env }: Call, file: string): ConfigProblem[] {
 const problemsIn = ({ facts }: SlotgateError): ConfigProblem[] => facts.problems as ConfigProblem[]
 
 /** Why slotgate did not start, for whoever started it. */
-export function printStartFailure(call: Call, error: SlotgateError): number {
+export async function printStartFailure(call: Call, error: SlotgateError): Promise<number> {
   const { hint } = toProblem(error)
   call.stderr.write(`${[error.message, hint].filter(Boolean).join('\n  ')}\n`)
   if (error.code === 'config_invalid') {
+    const { formatProblems } = await loading()
     call.stderr.write(`${formatProblems(problemsIn(error), String(error.facts.file))}\n`)
   }
   return error.code.startsWith('config_') ? EXIT.usage : EXIT.failed

@@ -1,6 +1,6 @@
 // `slotgate verify-app`: asks an app's internal port what of the contract holds. It needs no slotgate that runs.
-import { Complaint } from '../../config/kinds.ts'
-import { judgeInternalAddress, judgePublicAddress } from '../../config/scalars.ts'
+import { judgeInternalAddress, judgePublicAddress } from '../../config/addresses.ts'
+import { Complaint } from '../../config/complaint.ts'
 import type { Address } from '../../config/types.ts'
 import { answer, type Call, EXIT, Failure, setting } from '../call.ts'
 import { printVerify } from '../print/verify.ts'

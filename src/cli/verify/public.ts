@@ -1,5 +1,5 @@
 // Whether the public port of an app keeps the paths of the internal one to itself. Only GET is ever sent, and only to paths that read.
-import { sameAddress } from '../../config/scalars.ts'
+import { sameAddress } from '../../config/addresses.ts'
 import type { Address } from '../../config/types.ts'
 import { parseBody, readFields } from '../../contract.ts'
 import { messageOf } from '../../errors.ts'

@@ -1,5 +1,5 @@
 // Asks an app what slotgate would ask it, and finds for each rule of the contract whether it holds.
-import { isLoopback } from '../../config/scalars.ts'
+import { isLoopback } from '../../config/addresses.ts'
 import type { Address } from '../../config/types.ts'
 import { readText } from '../../gate/read.ts'
 import { type Question, urlOf } from '../../slots/ask.ts'

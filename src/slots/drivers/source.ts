@@ -1,6 +1,6 @@
 // Where the files of releases come from: folders that are there already, or the commits of a repository.
 import { stat } from 'node:fs/promises'
-import { RELEASE_ID } from '../../config/scalars.ts'
+import { RELEASE_ID } from '../../config/names.ts'
 import { SlotgateError } from '../../errors.ts'
 import type { Journal } from '../../journal/file.ts'
 
