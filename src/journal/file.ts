@@ -151,8 +151,7 @@ export class Journal {
     try {
       if (this.#dirtyTail) await this.#cutTail()
       if (this.#dirtyName) await this.#syncName()
-      // What is written to a deleted file is gone with the next start, and with it the pointer.
-      if ((await this.#handle.stat()).nlink === 0) throw new Error('the file was deleted')
+      if (!(await this.#isInPlace())) throw new Error('the file was deleted or moved away')
       if (this.#size - this.#carriedBytes >= this.#longestBytes) await this.#rotate()
       const { record, line } = this.#next(event)
       this.#dirtyTail = true
@@ -169,6 +168,13 @@ export class Journal {
         { cause: error },
       )
     }
+  }
+
+  /** What is written to a file that has lost its name is gone with the next start, and with it the pointer. */
+  async #isInPlace(): Promise<boolean> {
+    const own = await this.#handle.stat()
+    const named = await this.#disk.stat(this.file).catch(() => null)
+    return named?.ino === own.ino && named.dev === own.dev
   }
 
   /** The record that comes next, and its line with the newline. */

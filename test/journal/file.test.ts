@@ -1,6 +1,16 @@
 // The journal on a real disk: appended, chained, recovered; torn tails dropped, broken chains refused.
 import { execFile } from 'node:child_process'
-import { appendFile, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  copyFile,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -157,21 +167,30 @@ t.test(
   },
 )
 
-t.test(
-  'a journal that was deleted under a running slotgate refuses what would be lost with it',
-  async (t) => {
-    const file = await newFile(t)
-    const journal = await Journal.open(file)
-    t.teardown(() => journal.close())
-    await journal.append(flip('r1', 'blue'))
-    await rm(file)
-    await t.rejects(journal.append(flip('r2', 'green')), {
-      code: 'journal_write_failed',
-      message: /was deleted/,
-    })
-    t.equal(journal.state.services.invoices?.live?.release, 'r1')
-  },
-)
+for (const [what, lose] of [
+  ['deleted', rm],
+  ['moved away', (file: string) => rename(file, `${file}.bak`)],
+  [
+    'replaced by its copy',
+    (file: string) => copyFile(file, `${file}.new`).then(() => rename(`${file}.new`, file)),
+  ],
+] as const) {
+  t.test(
+    `a journal that was ${what} under a running slotgate refuses what would be lost with it`,
+    async (t) => {
+      const file = await newFile(t)
+      const journal = await Journal.open(file)
+      t.teardown(() => journal.close())
+      await journal.append(flip('r1', 'blue'))
+      await lose(file)
+      await t.rejects(journal.append(flip('r2', 'green')), {
+        code: 'journal_write_failed',
+        message: /was deleted or moved away/,
+      })
+      t.equal(journal.state.services.invoices?.live?.release, 'r1')
+    },
+  )
+}
 
 t.test('a folder that is not there is said so', async (t) => {
   await t.rejects(Journal.open('/nowhere/at/all/journal.jsonl'), { code: 'state_dir_unusable' })
