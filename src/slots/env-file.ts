@@ -18,10 +18,11 @@ const SHORTEST_SECRET = 6
 export async function readSecrets(file: string | undefined, release: string): Promise<Secrets> {
   if (file === undefined) return NO_SECRETS
   try {
+    const text = await readFile(file, 'utf8')
+    // No environment can hold it, and the system's complaint would tell the value.
+    if (text.includes('\0')) throw new Error('it has NUL characters in it, as UTF-16 has; save it as UTF-8')
     const variables = Object.fromEntries(
-      Object.entries(parseEnv(await readFile(file, 'utf8'))).flatMap(([name, value]) =>
-        value === undefined ? [] : [[name, value]],
-      ),
+      Object.entries(parseEnv(text)).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
     )
     return { variables, mask: maskOf(variables) }
   } catch (error) {

@@ -159,6 +159,16 @@ t.test('the work tree, its index and its branch stay as they are', async (t) => 
   t.notOk(existsSync(join(repository.folder, 'hooks', 'ran')), 'hooks are for people')
 })
 
+t.test('of a work tree that shows a part of the repository, a release is the whole commit', async (t) => {
+  const { world, repository, folderOf } = await createWorld(t)
+  const commit = await repository.commit(FITS, { 'lib/a': '', 'docs/b': '' })
+  await repository.git('sparse-checkout', 'set', 'docs')
+  await world.start(t)
+  t.equal((await world.deploy('main')).status, 200)
+  t.ok(existsSync(join(folderOf(commit), 'lib/a')))
+  t.notOk(existsSync(join(repository.folder, 'lib/a')), 'and the work tree stays as it is')
+})
+
 t.test('what is live already is answered at once, without a boot', async (t) => {
   const { world, first } = await withLive(t)
   const before = await world.status()
@@ -360,6 +370,8 @@ t.test('the values of env_file reach the process and nobody else', async (t) => 
     status: 424,
     body: { code: 'env_file_unreadable', file: join(world.folder, 'secrets.env') },
   })
+  await writeFile(join(world.folder, 'secrets.env'), `PASSWORD=${password}\0\n`)
+  t.match(await world.deploy(first), { status: 424, body: { code: 'env_file_unreadable', detail: /NUL/ } })
   const secrets = `# of the shop\nexport PASSWORD='${password}'\nCERTIFICATE="${certificate}"\nPORT=1\n`
   await writeFile(join(world.folder, 'secrets.env'), secrets, { mode: 0o600 })
   t.match(await world.deploy(first), { status: 200 })

@@ -36,8 +36,15 @@ export const gitIn =
       })
     })
 
-/** A hook of the repository is for the people who work there; a name that could be two things must be told. */
-const SETTINGS = ['-c', 'core.hooksPath=/dev/null', '-c', 'core.warnAmbiguousRefs=true']
+/**
+ * A hook of the repository is for the people who work there, and so is a part of it that they have chosen to see; a name
+ * that could be two things must be told.
+ */
+const SETTINGS = [
+  'core.hooksPath=/dev/null',
+  'core.sparseCheckout=false',
+  'core.warnAmbiguousRefs=true',
+].flatMap((setting) => ['-c', setting])
 
 /** Without what a git around this one says of its own repository, in the language that is read here. */
 const environment = (stateDir: string | undefined): NodeJS.ProcessEnv => ({
