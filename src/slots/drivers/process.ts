@@ -4,16 +4,11 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Address, HealthConfig, RunConfig } from '../../config/types.ts'
+import type { Address, RunConfig } from '../../config/types.ts'
 import { ENV, type SlotName } from '../../contract.ts'
-import { type Facts, messageOf, SlotgateError } from '../../errors.ts'
-import type { Journal } from '../../journal/file.ts'
-import type { EventName } from '../../journal/record.ts'
-import type { Logger } from '../../log.ts'
+import { messageOf, SlotgateError } from '../../errors.ts'
 import { listeningPortsOf } from '../../ports.ts'
 import { NO_SECRETS, readSecrets, type Secrets } from '../env-file.ts'
-import { freePorts } from '../free-ports.ts'
-import { waitHealthy } from '../health.ts'
 import { Output } from '../output.ts'
 import {
   endProcesses,
@@ -24,6 +19,16 @@ import {
   startTimeOf,
   whenGone,
 } from '../proc.ts'
+import {
+  type BootFacts,
+  type BootOptions,
+  boot,
+  bootInSlot,
+  bootVariables,
+  configured,
+  LOOPBACK,
+  logOf,
+} from './boot.ts'
 import type { BootRequest, Driver, Instance } from './driver.ts'
 import { type Source, withRelease } from './source.ts'
 
@@ -33,26 +38,13 @@ process.on('exit', () => {
   for (const pid of groups) signalGroup(pid, 'SIGKILL')
 })
 
-const LOOPBACK = '127.0.0.1'
 /** Only a parent is told how a process ended. */
 const UNSEEN_END = 'an exit code that nobody saw, since an earlier slotgate had booted it'
 
-export interface ProcessSettings {
-  health: HealthConfig
-  /** How long a process may take to end after SIGTERM. */
-  stopWithinMs: number
-}
-
-export interface ProcessDriverOptions {
-  service: string
+export interface ProcessDriverOptions extends BootOptions {
   releases: RunConfig
   /** Where the files of a release are. */
   source: Source
-  /** Read at each boot, since a reload may change them. */
-  settings(): ProcessSettings
-  stateDir: string
-  journal: Journal
-  log: Logger
 }
 
 /** A process and what is known of it. */
@@ -72,13 +64,12 @@ export function createProcessDriver(options: ProcessDriverOptions): Driver {
     boots: true,
     isFixed: false,
     identify: (name) => options.source.identify(name),
-    boot: (request) => boot(options, request),
+    boot: (request) => bootProcess(options, request),
     find: (release, slot) => find(options, release, slot),
   }
 }
 
-/** One boot, top to bottom; whatever fails leaves nothing running. */
-async function boot(options: ProcessDriverOptions, request: BootRequest): Promise<Instance> {
+async function bootProcess(options: ProcessDriverOptions, request: BootRequest): Promise<Instance> {
   const { release, signal } = request
   const secrets = await readSecrets(options.releases.envFile, release)
   const cwd = await options.source.prepare(
@@ -86,24 +77,17 @@ async function boot(options: ProcessDriverOptions, request: BootRequest): Promis
     (folder) => setUp(options, request, folder, secrets),
     signal,
   )
-  const bootId = randomUUID()
-  const [port, internalPort] = await freePorts()
-  const facts = { bootId, port, internalPort }
-  const env = { ...environmentOf(options, request, secrets), ...bootVariables(options, request, facts) }
-  const running = await start(options, request, { id: bootId, cwd, env, secrets })
-  const { pid } = running
-  try {
-    const start_time = await startTimeOf(pid)
-    await note(options, request, bootId, 'booting', { pid, start_time, port, internal_port: internalPort })
-    const instance = toInstance(options, release, running, facts)
-    await becomeHealthy(options.settings(), request, running, instance)
-    await note(options, request, bootId, 'booted', { pid })
-    return instance
-  } catch (error) {
-    await end(running, options.settings().stopWithinMs)
-    await note(options, request, bootId, 'boot_failed', { detail: messageOf(error) })
-    throw error
-  }
+  return boot(options, request, async (facts) => {
+    const given = bootVariables(options, request, facts, LOOPBACK)
+    const env = { ...environmentOf(options, request, secrets), ...given }
+    const running = await start(options, request, { id: facts.bootId, cwd, env, secrets })
+    const { pid } = running
+    return {
+      instance: toInstance(options, release, running, facts),
+      identity: { pid, start_time: await startTimeOf(pid) },
+      listeningPorts: async () => listeningPortsOf(await membersOf(pid)),
+    }
+  })
 }
 
 /** The process that the journal says is in the slot, if it is the very same. */
@@ -112,11 +96,9 @@ async function find(
   release: string,
   slot: SlotName,
 ): Promise<Instance | null> {
-  const { services, open } = options.journal.state
-  const { bootId = '' } = services[options.service]?.boots[slot] ?? {}
-  const boot = open[bootId]
-  if (!boot?.booted || boot.release !== release) return null
-  const { pid, startTime, port, internalPort, since } = boot
+  const found = bootInSlot(options, release, slot)
+  if (!found) return null
+  const { bootId, pid, startTime, port, internalPort, since } = found
   if (pid === null || startTime === null || port === null || internalPort === null) return null
   if (!(await isSameBoot({ pid, startTime }, bootId))) return null
   // Only for what it writes from here on; that it cannot be read now is told at the next boot.
@@ -141,7 +123,7 @@ function takeOver(
   options: ProcessDriverOptions,
   { bootId, pid, startTime, startedAt, ...told }: Found,
 ): Running {
-  const output = Output.resume({ ...outputOf(options, told), id: bootId })
+  const output = Output.resume({ ...logOf(options, told), stateDir: options.stateDir, id: bootId })
   const calledOff = new AbortController()
   let ended: string | null = null
   const exited = new Promise<string>((resolve) => {
@@ -160,28 +142,6 @@ function takeOver(
   return { pid, startedAt, takenOver: true, output, exited, ended: () => ended, letGo }
 }
 
-const outputOf = (
-  { service, stateDir, log }: ProcessDriverOptions,
-  { release, slot, secrets }: { release: string; slot: SlotName; secrets: Secrets },
-) => ({
-  stateDir,
-  mask: secrets.mask,
-  onLine: (line: string) => log.info({ service, slot, release }, line),
-})
-
-/** A disk that is full must not keep a dead release from being started again; a switch needs the journal anyway. */
-async function note(
-  { service, journal, log }: ProcessDriverOptions,
-  { release, slot, rehearsal }: BootRequest,
-  bootId: string,
-  event: EventName,
-  facts: Facts,
-): Promise<void> {
-  await journal
-    .append({ ...facts, event, service, actor: 'slotgate', slot, release, boot_id: bootId, rehearsal })
-    .catch((error) => log.error({ service, release, err: error }, 'the journal could not be written'))
-}
-
 /** Runs `setup` before the first boot of a release; a failed one runs again at the next attempt. */
 async function setUp(
   options: ProcessDriverOptions,
@@ -189,10 +149,10 @@ async function setUp(
   cwd: string,
   secrets: Secrets,
 ): Promise<void> {
-  const { service, releases, journal, stateDir } = options
+  const { service, releases, journal } = options
   const { release } = request
   if (!releases.setup) return
-  const env = { ...environmentOf(options, request, secrets), [ENV.stateDir]: stateDir }
+  const env = environmentOf(options, request, secrets)
   const running = await start(options, request, { id: randomUUID(), cwd, env, secrets }, releases.setup)
   const stopIt = () => void end(running, options.settings().stopWithinMs)
   request.signal.addEventListener('abort', stopIt, { once: true })
@@ -217,43 +177,16 @@ function inheritedEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SLOTGATE')))
 }
 
-/** What `setup` and the release have in common: slotgate's own, the secrets, and above both what the config says. */
+/** What `setup` and the release have in common: slotgate's own, and above it what the config says. */
 const environmentOf = (
-  { releases }: ProcessDriverOptions,
+  { releases, stateDir }: ProcessDriverOptions,
   { release }: BootRequest,
-  { variables }: Secrets,
+  secrets: Secrets,
 ): NodeJS.ProcessEnv => ({
   ...inheritedEnvironment(),
-  ...variables,
-  ...Object.fromEntries(
-    Object.entries(releases.env).map(([name, value]) => [name, withRelease(value, release)]),
-  ),
+  ...configured(releases, release, secrets),
+  [ENV.stateDir]: stateDir,
 })
-
-interface BootFacts {
-  bootId: string
-  port: number
-  internalPort: number
-}
-
-function bootVariables(
-  { service, stateDir }: ProcessDriverOptions,
-  { release, slot, rehearsal }: BootRequest,
-  { bootId, port, internalPort }: BootFacts,
-): NodeJS.ProcessEnv {
-  return {
-    [ENV.host]: LOOPBACK,
-    [ENV.port]: String(port),
-    [ENV.internalPort]: String(internalPort),
-    [ENV.slotgate]: '1',
-    [ENV.service]: service,
-    [ENV.slot]: slot,
-    [ENV.release]: release,
-    [ENV.bootId]: bootId,
-    [ENV.stateDir]: stateDir,
-    ...(rehearsal && { [ENV.rehearsal]: '1' }),
-  }
-}
 
 interface Spawn {
   /** Names its output. */
@@ -270,9 +203,9 @@ async function start(
   { id, cwd, env, secrets }: Spawn,
   command: readonly string[] = options.releases.command,
 ): Promise<Running> {
-  const { service, log } = options
+  const { service, stateDir, log } = options
   const [file = '', ...args] = command.map((part) => withRelease(part, release))
-  const { output, writeFd } = Output.create({ ...outputOf(options, { release, slot, secrets }), id })
+  const { output, writeFd } = Output.create({ ...logOf(options, { release, slot, secrets }), stateDir, id })
   const sink = writeFd ?? 'ignore'
   const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', sink, sink] })
   if (writeFd !== null) closeSync(writeFd)
@@ -301,51 +234,6 @@ async function start(
     child.unref()
   }
   return { pid, startedAt: new Date(), takenOver: false, output, exited, ended: () => ended, letGo }
-}
-
-async function becomeHealthy(
-  { health, stopWithinMs }: ProcessSettings,
-  { release, rehearsal, signal }: BootRequest,
-  running: Running,
-  instance: Instance,
-): Promise<void> {
-  const stopAsking = new AbortController()
-  const asking = waitHealthy(
-    instance.internal,
-    instance.publicAddresses[0] ?? instance.internal,
-    health,
-    rehearsal ? 'rehearsal' : 'idle',
-    AbortSignal.any([signal, stopAsking.signal]),
-  )
-  const ended = running.exited.then((how) => `it ended with ${how} before it was healthy`)
-  const problem = await Promise.race([asking, ended])
-  stopAsking.abort()
-  if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
-  if (problem === null && !signal.aborted) return
-  const detail = signal.aborted
-    ? 'it is not wanted any more'
-    : await explain(problem, health, running, instance)
-  await end(running, stopWithinMs)
-  throw new SlotgateError('target_boot_failed', { release, detail, output: running.output.lines })
-}
-
-/** Adds what a person would look up next: on which ports the process listens instead of those it was given. */
-async function explain(
-  problem: string | null,
-  health: HealthConfig,
-  running: Running,
-  { publicAddresses, internal }: Instance,
-): Promise<string> {
-  if (running.ended() !== null) return problem ?? ''
-  const given = [...publicAddresses, internal].flatMap((address) =>
-    address.kind === 'tcp' ? [address.port] : [],
-  )
-  const taken = (await listeningPortsOf(await membersOf(running.pid))).filter((port) => !given.includes(port))
-  const wrong =
-    taken.length > 0
-      ? `; it listens on port ${taken.join(', ')} instead of the given ${given.join(' and ')}`
-      : ''
-  return `not healthy within ${health.withinMs} ms: ${problem}${wrong}`
 }
 
 function toInstance(

@@ -1,0 +1,179 @@
+// One boot, whatever the release runs in: started, written down so that the next slotgate finds it again, asked until it is
+// healthy; whatever fails leaves nothing running.
+import { randomUUID } from 'node:crypto'
+import type { HealthConfig, RunConfig } from '../../config/types.ts'
+import { ENV, type SlotName } from '../../contract.ts'
+import { type Facts, messageOf, SlotgateError } from '../../errors.ts'
+import type { Journal } from '../../journal/file.ts'
+import type { EventName, OpenBoot } from '../../journal/record.ts'
+import type { Logger } from '../../log.ts'
+import type { Secrets } from '../env-file.ts'
+import { freePorts } from '../free-ports.ts'
+import { waitHealthy } from '../health.ts'
+import type { OutputLinesOptions } from '../output-lines.ts'
+import type { BootRequest, Instance } from './driver.ts'
+import { withRelease } from './source.ts'
+
+/** Where what slotgate boots is reached. */
+export const LOOPBACK = '127.0.0.1'
+
+export interface BootSettings {
+  health: HealthConfig
+  /** How long what was booted may take to end after SIGTERM. */
+  stopWithinMs: number
+}
+
+/** What every driver that boots is given. */
+export interface BootOptions {
+  service: string
+  /** Read at each boot, since a reload may change them. */
+  settings(): BootSettings
+  stateDir: string
+  journal: Journal
+  log: Logger
+}
+
+/** What a boot is known by, and where it is to listen. */
+export interface BootFacts {
+  bootId: string
+  port: number
+  internalPort: number
+}
+
+/** Something that was started and has yet to become healthy. */
+export interface Started {
+  instance: Instance
+  /** What the journal keeps of it beside the ports, so that the next slotgate finds it again. */
+  identity: Facts
+  /** On which ports it listens, as far as the system tells: it may have taken others than it was given. */
+  listeningPorts(): Promise<number[]>
+}
+
+/**
+ * @param start starts the release; what it throws ends the boot before anything is written down
+ * @throws SlotgateError `target_boot_failed`, what `start` throws, or the signal's own reason where that is one
+ */
+export async function boot(
+  options: BootOptions,
+  request: BootRequest,
+  start: (facts: BootFacts) => Promise<Started>,
+): Promise<Instance> {
+  const { release, signal } = request
+  const bootId = randomUUID()
+  const [port, internalPort] = await freePorts()
+  const started = await start({ bootId, port, internalPort })
+  const { instance, identity } = started
+  await note(options, request, bootId, 'booting', { ...identity, port, internal_port: internalPort })
+  const settings = options.settings()
+  const problem = await becomeHealthy(settings, request, started)
+  if (problem === null) {
+    await note(options, request, bootId, 'booted', { pid: instance.pid })
+    return instance
+  }
+  await instance.stop(settings.stopWithinMs)
+  const output = instance.output()
+  const error =
+    signal.reason instanceof SlotgateError
+      ? signal.reason
+      : new SlotgateError('target_boot_failed', { release, detail: problem, output })
+  await note(options, request, bootId, 'boot_failed', { detail: messageOf(error) })
+  throw error
+}
+
+/** A disk that is full must not keep a dead release from being started again; a switch needs the journal anyway. */
+async function note(
+  { service, journal, log }: BootOptions,
+  { release, slot, rehearsal }: BootRequest,
+  bootId: string,
+  event: EventName,
+  facts: Facts,
+): Promise<void> {
+  await journal
+    .append({ ...facts, event, service, actor: 'slotgate', slot, release, boot_id: bootId, rehearsal })
+    .catch((error) => log.error({ service, release, err: error }, 'the journal could not be written'))
+}
+
+/** @returns null once it is healthy, else why it is not, or that nobody waits for it any more */
+async function becomeHealthy(
+  { health }: BootSettings,
+  { rehearsal, signal }: BootRequest,
+  started: Started,
+): Promise<string | null> {
+  const { internal, publicAddresses, exited } = started.instance
+  const stopAsking = new AbortController()
+  const asking = waitHealthy(
+    internal,
+    publicAddresses[0] ?? internal,
+    health,
+    rehearsal ? 'rehearsal' : 'idle',
+    AbortSignal.any([signal, stopAsking.signal]),
+  )
+  let end: string | undefined
+  const ended = exited.then((how) => (end = `it ended with ${how} before it was healthy`))
+  const problem = await Promise.race([asking, ended])
+  stopAsking.abort()
+  if (signal.aborted) return 'it is not wanted any more'
+  return (
+    end ?? (problem && `not healthy within ${health.withinMs} ms: ${problem}${await wrongPorts(started)}`)
+  )
+}
+
+/** What a person would look up next. */
+async function wrongPorts({ instance, listeningPorts }: Started): Promise<string> {
+  const given = [...instance.publicAddresses, instance.internal].flatMap((address) =>
+    address.kind === 'tcp' ? [address.port] : [],
+  )
+  const taken = (await listeningPorts()).filter((port) => !given.includes(port))
+  return taken.length > 0
+    ? `; it listens on port ${taken.join(', ')} instead of the given ${given.join(' and ')}`
+    : ''
+}
+
+/** The boot that the journal says is in the slot, and that became healthy. */
+export function bootInSlot(
+  { service, journal }: BootOptions,
+  release: string,
+  slot: SlotName,
+): (OpenBoot & { bootId: string }) | null {
+  const { services, open } = journal.state
+  const { bootId = '' } = services[service]?.boots[slot] ?? {}
+  const found = open[bootId]
+  return found?.booted && found.release === release ? { ...found, bootId } : null
+}
+
+/** What the config gives to a release: its secrets, and above them its variables. */
+export const configured = (
+  { env }: Pick<RunConfig, 'env'>,
+  release: string,
+  { variables }: Secrets,
+): Record<string, string> => ({
+  ...variables,
+  ...Object.fromEntries(Object.entries(env).map(([name, value]) => [name, withRelease(value, release)])),
+})
+
+/** What slotgate gives to what it boots (docs/contract.md). */
+export const bootVariables = (
+  { service }: BootOptions,
+  { release, slot, rehearsal }: BootRequest,
+  { bootId, port, internalPort }: BootFacts,
+  host: string,
+): Record<string, string> => ({
+  [ENV.host]: host,
+  [ENV.port]: String(port),
+  [ENV.internalPort]: String(internalPort),
+  [ENV.slotgate]: '1',
+  [ENV.service]: service,
+  [ENV.slot]: slot,
+  [ENV.release]: release,
+  [ENV.bootId]: bootId,
+  ...(rehearsal && { [ENV.rehearsal]: '1' }),
+})
+
+/** Lines go to the log, each with whose it is. */
+export const logOf = (
+  { service, log }: BootOptions,
+  { release, slot, secrets }: { release: string; slot: SlotName; secrets: Secrets },
+): OutputLinesOptions => ({
+  mask: secrets.mask,
+  onLine: (line) => log.info({ service, slot, release }, line),
+})
