@@ -63,7 +63,7 @@ export const ERRORS = {
     'Answer 200 with the status at this very path.',
   ),
   schema_status_unavailable: gate(
-    '{url} of release {release} answered 503: it cannot say now how code and schema fit.',
+    '{url} of release {release} answered 503: it cannot say now how code and schema fit ({said}).',
     'See whether the database is up and is the primary, then try again.',
     { retryable: RETRY },
   ),
@@ -250,6 +250,21 @@ export const ERRORS = {
     'operator',
     'Release {release} could not be checked out from {repo}: {detail}.',
     'Nothing was switched. See whether the disk has room; the next attempt begins anew.',
+  ),
+  engine_unusable: entry(
+    503,
+    'boot',
+    'operator',
+    'The engine at {engine} cannot be used: {detail}.',
+    'Nothing was changed. See whether it runs, and whether the user of slotgate may use its socket: docker -H {engine} info',
+    RETRY,
+  ),
+  image_unavailable: entry(
+    424,
+    'boot',
+    'client',
+    'Release {release} has no image: {image} is not at the engine, which could not pull it: {detail}.',
+    'Nothing was switched. Build or push the image; for a registry that asks who you are, pull it beforehand.',
   ),
   shared_path_tracked: entry(
     424,

@@ -1,5 +1,6 @@
 // One read of a release's status: asked once, parsed strictly, every way it can be unusable told apart.
-import { type ParsedStatus, parseStatus } from '../contract.ts'
+import { stripVTControlCharacters } from 'node:util'
+import { type ParsedStatus, parseBody, parseStatus } from '../contract.ts'
 import { type Code, type Facts, messageOf } from '../errors.ts'
 import { ANSWER_LIMIT_BYTES, AskError, type AskFailure, ask, type Question, urlOf } from '../slots/ask.ts'
 import type { Reading } from './judge.ts'
@@ -30,8 +31,11 @@ export async function readText(question: Question): Promise<StatusText> {
   try {
     const { status, body } = await ask(question)
     const refused = refuseAnswer(status)
-    if (refused) return refuse(question, refused, { status_code: status })
     const text = decode(body)
+    if (refused) {
+      const said = refused === 'schema_status_unavailable' && { said: wordsIn(text ?? '') }
+      return refuse(question, refused, { status_code: status, ...said })
+    }
     return text === null
       ? refuse(question, 'schema_status_not_json', { detail: 'it is not UTF-8' })
       : { ok: true, text }
@@ -69,6 +73,30 @@ function decode(body: Buffer): string | null {
     return null
   }
 }
+
+const MOST_WORDS = 200
+/** Of what is looked at; whatever comes after it is none of the words that are said on. */
+const MOST_LOOKED_AT = 2_000
+
+/** The app's own words for why it cannot say: of a problem document, or of plain text. They go to terminals and logs. */
+function wordsIn(text: string): string {
+  const parsed = parseBody(text)
+  const { code, error, detail } = parsed.ok ? parsed.body : {}
+  const parts = [code, error, detail].filter((part) => typeof part === 'string')
+  const isPage = /^\s*</.test(text)
+  const words = parsed.ok ? [...new Set(parts)].join(': ') : isPage ? '' : text
+  return shorten(tame(words.slice(0, MOST_LOOKED_AT)).replace(/\.$/, '')) || 'it does not say why'
+}
+
+/** One line without what would drive a terminal, and without the password of a URL: errors of databases repeat them. */
+const tame = (text: string): string =>
+  stripVTControlCharacters(text)
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ')
+    .replace(/:\/\/\S*@/g, '://…@')
+    .trim()
+
+const shorten = (text: string): string =>
+  text.length > MOST_WORDS ? `${text.slice(0, MOST_WORDS - 1).replace(/[\uD800-\uDBFF]$/, '')}…` : text
 
 function refuseAnswer(status: number): Code | null {
   if (status === 200) return null

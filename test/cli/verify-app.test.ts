@@ -115,7 +115,11 @@ const WRONG: Record<string, [Parameters<typeof app>[0], rules: string[], sentenc
     ['status_200'],
     /answered 301; redirects are not followed/,
   ],
-  'a status that cannot know': [{ status: json(GOOD, 503) }, ['status_200'], /answered 503/],
+  'a status that cannot know': [
+    { status: json({ error: 'starting' }, 503) },
+    ['status_200'],
+    /answered 503: .* \(starting\)/,
+  ],
   'a status that fails': [{ status: json(GOOD, 500) }, ['status_200'], /answered 500; only 200 counts/],
   'a reset': [
     { status: (req) => void req.socket.resetAndDestroy() },

@@ -153,6 +153,35 @@ for (const [status, code] of STATUSES) {
   })
 }
 
+// What the app answers with 503, and what of it is said on.
+const WORDS: Record<string, [body: string | Buffer, said: string]> = {
+  'a problem document': [
+    JSON.stringify({ code: 'not_primary', error: 'not_primary', detail: 'The database is a standby.' }),
+    'not_primary: The database is a standby',
+  ],
+  'an error alone': [JSON.stringify({ error: 'starting' }), 'starting'],
+  'plain text': ['no connection\nto the database\n', 'no connection to the database'],
+  'text that drives a terminal': ['\x1b[31mred\x1b[0m\r\x07and\u202e back\u2028', 'red and back'],
+  'the password of a URL': [
+    'cannot reach postgres://app:s3/cr@t@db:5432/app',
+    'cannot reach postgres://…@db:5432/app',
+  ],
+  'text of 200 characters': ['x'.repeat(200), 'x'.repeat(200)],
+  'longer text': ['x'.repeat(201), `${'x'.repeat(199)}…`],
+  'text that is cut within a character': [`${'x'.repeat(198)}🦉🦉`, `${'x'.repeat(198)}…`],
+  nothing: ['', 'it does not say why'],
+  'what stands far behind': [`${' '.repeat(3_000)}late`, 'it does not say why'],
+  'words in other fields': [JSON.stringify({ ...FITTING, detail: 7 }), 'it does not say why'],
+  'a page': ['<html>Service Unavailable</html>', 'it does not say why'],
+  'bytes that are not UTF-8': [Buffer.from([0xff, 0xfe, 0x41]), 'it does not say why'],
+}
+t.test('why an app cannot say is told in its own words, short and tame', async (t) => {
+  for (const [what, [body, said]] of Object.entries(WORDS)) {
+    const reading = await read(await http(t, (_, res) => res.writeHead(503).end(body)))
+    t.match(reading, { code: 'schema_status_unavailable', facts: { said } }, what)
+  }
+})
+
 t.test('C13: a body above 64 KiB is too large, one just below is read', async (t) => {
   const padded = (bytes: number) => {
     const plain = JSON.stringify({ ...FITTING, release: '' })
