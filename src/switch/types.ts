@@ -170,6 +170,67 @@ export interface HistoryQuery {
   before?: number
 }
 
+/** What can be followed while it happens. */
+export const FOLLOWED = ['record', 'step', 'output'] as const
+export type Followed = (typeof FOLLOWED)[number]
+
+/** Something is in the journal, and on the disk. */
+export interface RecordEvent {
+  kind: 'record'
+  record: JournalRecord
+}
+
+/** An operation has begun, goes on to another step, or has ended; not journaled. */
+export interface StepEvent {
+  kind: 'step'
+  /** ISO time. */
+  time: string
+  service: string
+  /** As in the status; when it has ended, with its last step. */
+  operation: OperationView
+  state: 'under way' | 'done' | 'failed'
+  /** Why it failed; else null. */
+  code: Code | null
+}
+
+/** A line that a release writes while it is set up or boots, with its secrets masked as in the log; not journaled. */
+export interface OutputEvent {
+  kind: 'output'
+  /** ISO time. */
+  time: string
+  service: string
+  slot: SlotName
+  release: string
+  from: 'setup' | 'boot'
+  line: string
+}
+
+/** The records that were asked for have been told; from here on it is told as it happens. */
+export interface LiveEvent {
+  kind: 'live'
+  /** The last record there is; 0 while there is none. */
+  seq: number
+}
+
+/** Records that were asked for are not there: those after `after`, and before the one that comes next. */
+export interface GapEvent {
+  kind: 'gap'
+  after: number
+  next: number
+}
+
+export type FeedEvent = RecordEvent | StepEvent | OutputEvent | LiveEvent | GapEvent
+
+export interface EventsQuery {
+  /** Absent: all of them, and what concerns none. */
+  service?: string
+  kinds: readonly Followed[]
+  /** The records after this one first; absent: only what happens from now on. */
+  since?: number
+  /** Ends the reading. */
+  signal: AbortSignal
+}
+
 /** Everything the admin API can ask for. Each call throws a SlotgateError whose code says what is wrong. */
 export interface Control {
   statuses(): Promise<Record<string, ServiceStatus>>
