@@ -86,7 +86,9 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   })
   const closing = new AbortController()
   const current = { config }
-  const parts = { current, table, relay, journal, log, closing: closing.signal }
+  const leftoversGone = Promise.withResolvers<void>()
+  const mayRestart = leftoversGone.promise
+  const parts = { current, table, relay, journal, log, closing: closing.signal, mayRestart }
   const services = config.services.map(({ name }, index) => createService({ index, name, ...parts }))
   undo.push(() => Promise.all(services.map(({ occupants }) => occupants.giveUp())))
   undo.push(async () => closing.abort())
@@ -97,6 +99,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   undo.push(() => relay.close(0))
   const keep = new Set(services.flatMap(({ occupants }) => occupants.takenOver()))
   await stopLeftovers({ journal, stateDir, log, keep })
+  leftoversGone.resolve()
   await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
   for (const service of services) {
     resume(service)
@@ -146,9 +149,11 @@ interface ServiceParts {
   journal: Journal
   log: Logger
   closing: AbortSignal
+  mayRestart: Promise<void>
 }
 
-function createService({ index, name, current, table, relay, journal, log, closing }: ServiceParts): Service {
+function createService(parts: ServiceParts): Service {
+  const { index, name, current, table, relay, journal, log, closing, mayRestart } = parts
   const settings = () => current.config.services[index] ?? fail(name)
   const driver = createDriver(settings, journal, log, current.config.stateDir)
   const occupants = new Occupants({
@@ -161,6 +166,7 @@ function createService({ index, name, current, table, relay, journal, log, closi
     forget: (addresses) => relay.forget(addresses),
     liveSlot: () => table.pointer(index).slot,
     generation: () => table.pointer(index).generation,
+    mayRestart,
   })
   occupants.watch()
   return {

@@ -38,8 +38,9 @@ export async function stopLeftovers({ journal, stateDir, log, keep }: LeftoversO
   removeOutputs(stateDir, keep)
 }
 
-const pidsOf = (leftovers: Leftover[], bootId: string): number[] =>
-  leftovers.filter((leftover) => leftover.bootId === bootId).map(({ pid }) => pid)
+const pidsOf = (leftovers: Leftover[], bootId: string): number[] => [
+  ...new Set(leftovers.filter((leftover) => leftover.bootId === bootId).map(({ pid }) => pid)),
+]
 
 async function fromJournal(open: [string, OpenBoot][]): Promise<Leftover[]> {
   const candidates = await Promise.all(

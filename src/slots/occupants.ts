@@ -56,6 +56,8 @@ export interface OccupantsOptions {
   forget(addresses: readonly Address[]): void
   liveSlot(): SlotName | null
   generation(): number
+  /** Until then nothing is started again: the start ends what a crash left over, and would take it for that. */
+  mayRestart?: Promise<void>
 }
 
 export class Occupants {
@@ -245,6 +247,7 @@ export class Occupants {
       log.error({ service, slot, release: occupant.release, code: alarm.code }, alarm.sentence)
       await this.#note('restarting', occupant, { slot, delay_ms: delayMs, attempt: occupant.restarts + 1 })
       if (!(await sleep(delayMs, occupant.leaving.signal))) return
+      await this.#options.mayRestart
       if (!this.#stillLive(slot, occupant)) break
       occupant.restarts += 1
       await this.#track(this.#bootInto(slot, occupant, 'restarting'))

@@ -1,7 +1,7 @@
 // Take-over: slotgate is killed and started again; what it had booted goes on as it was, and what belongs to nobody ends.
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -164,6 +164,49 @@ t.test(
     await world.until(async () => (await outputs(world)).length <= 2, 'the end of its file')
   },
 )
+
+t.test('what dies while the start still looks after another service is started again once', async (t) => {
+  const world = await World.create(t)
+  const service = (name: string) => [
+    `  ${name}:`,
+    `    hosts: [${name}.example]`,
+    '    releases:',
+    '      driver: process',
+    `      command: ${JSON.stringify(world.command)}`,
+    '      cwd: releases/{release}',
+    `      env: ${JSON.stringify({ WORLD: world.folder })}`,
+    `    health: ${world.health}`,
+  ]
+  world.services = [...service('invoices'), ...service('other')]
+  for (const release of ['r42', 'sick']) await world.addRelease(release, { min: 41, max: 43 })
+  const served = await world.spawn(t)
+  t.equal((await world.deploy('r42')).status, 200)
+  t.equal((await world.call('POST', '/v1/services/other/deploy', { release: 'sick' })).status, 200)
+  const pid = (await world.status()).live?.pid ?? 0
+  await kill(served)
+  // Not to be taken over; the start gives it 3 s to become well.
+  await writeFile(join(world.folder, 'sick.sick'), '')
+  const up = world.spawn(t)
+  const log = () => readFile(join(world.stateDir, 'journal.jsonl'), 'utf8')
+  await world.until(
+    async () => /"event":"taken_over".*r42|r42.*"event":"taken_over"/.test(await log()),
+    'the take-over',
+  )
+  process.kill(pid, 'SIGKILL')
+  await up
+  await world.until(async () => (await world.status()).live?.healthy, 'the restart')
+  await rm(join(world.folder, 'sick.sick'))
+  await world.until(
+    async () => (await world.call('GET', '/v1/services/other')).body.live.healthy,
+    'the other service',
+  )
+  const of = async (name: string) => (await eventsOf(world, name)).filter(({ release }) => release === 'r42')
+  t.equal((await of('booting')).length, 2, 'once for the deploy, and once for the death')
+  t.match(await of('exited'), [{ detail: /nobody saw/ }])
+  t.same(await of('leftover_stopped'), [])
+  const { pid: last } = (await world.status()).live ?? {}
+  t.equal(await isRunning(last ?? 0), true)
+})
 
 t.test('what an app writes while there is no slotgate is in the log of the next one, once', async (t) => {
   const script = `
