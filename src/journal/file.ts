@@ -50,6 +50,9 @@ export class Journal {
   #carriedBytes: number
   /** The file before this one. */
   #former: string | null
+  /** Taken, and not told to those who follow yet. */
+  #untold: JournalRecord[] = []
+  readonly #followers: ((record: JournalRecord) => void)[] = []
   /** Set while the file may hold half a line that could not be taken back. */
   #dirtyTail = false
   /** Set while a power cut could still bring the full file back in place of this one. */
@@ -110,6 +113,73 @@ export class Journal {
     return this.#records
   }
 
+  /** The number of the last record; 0 while there is none. */
+  get seq(): number {
+    return this.#seq
+  }
+
+  /** @param told is given each record once it is on the disk, before whoever appended it hears of that */
+  follow(told: (record: JournalRecord) => void): void {
+    this.#followers.push(told)
+  }
+
+  /**
+   * The records after this one, oldest first, up to the last one there is when it ends. What is not remembered is read
+   * from the files; what somebody has moved away is left out.
+   */
+  async *after(seq: number): AsyncGenerator<JournalRecord> {
+    let last = seq
+    while (last < this.#seq) {
+      const remembered = this.#records[0]?.seq ?? this.#seq
+      if (last + 1 < remembered) {
+        for await (const record of this.#filedAfter(last)) {
+          // The last line may be of a write that is not over yet.
+          if (record.seq <= last || record.seq > this.#seq) continue
+          yield record
+          last = record.seq
+        }
+        // What no file had now, none will have at the next look.
+        last = Math.max(last, remembered - 1)
+      }
+      const record = this.#records[last + 1 - (this.#records[0]?.seq ?? 1)]
+      if (record) yield record
+      last += 1
+    }
+  }
+
+  async *#filedAfter(seq: number): AsyncGenerator<JournalRecord> {
+    // Held open it is the same file, by whatever name it goes when its turn comes.
+    const current = await this.#disk.open(this.file, 'r')
+    try {
+      for (const file of await this.#before(current, seq)) yield* this.#linesOf(file)
+      yield* linesIn(current)
+    } finally {
+      await current.close()
+    }
+  }
+
+  /** The files before the current one that have records after this one, oldest first. */
+  async #before(current: realDisk.FileHandle, seq: number): Promise<string[]> {
+    const files: string[] = []
+    let first = await firstOf(linesIn(current))
+    while (first?.event === 'rotated' && first.seq > seq + 1) {
+      const file = beside(this.file, String(first.file))
+      first = await firstOf(this.#linesOf(file))
+      files.unshift(file)
+    }
+    return files
+  }
+
+  async *#linesOf(file: string): AsyncGenerator<JournalRecord> {
+    const handle = await this.#disk.open(file, 'r').catch(() => null)
+    if (!handle) return
+    try {
+      yield* linesIn(handle)
+    } finally {
+      await handle.close()
+    }
+  }
+
   /** Every record there is, newest first; what is not remembered is read from the files, one after the other. */
   async *backwards(): AsyncGenerator<JournalRecord> {
     let oldest = Number.POSITIVE_INFINITY
@@ -159,6 +229,7 @@ export class Journal {
       await this.#handle.datasync()
       this.#dirtyTail = false
       this.#took(record, line)
+      this.#tell()
       return record
     } catch (error) {
       await this.#cutTail().catch(() => {})
@@ -189,8 +260,15 @@ export class Journal {
     this.#seq = record.seq
     this.#prev = hashLine(line.slice(0, -1))
     fold(this.#state, record)
-    this.#records.push(withoutState(record))
+    const remembered = withoutState(record)
+    this.#untold.push(remembered)
+    this.#records.push(remembered)
     if (this.#records.length > REMEMBERED) this.#records.shift()
+  }
+
+  /** Whatever was taken is on the disk by now: a rotation too, since its new name is synced before anything else is written. */
+  #tell(): void {
+    for (const record of this.#untold.splice(0)) for (const told of this.#followers) told(record)
   }
 
   /** Goes on in a new file. What fails before the rename leaves the full one as it was. */
@@ -240,7 +318,17 @@ async function refuseLoss(disk: Disk, file: string): Promise<void> {
   throw new SlotgateError('journal_broken', { file, line: 1, detail })
 }
 
-/** For looking back only: a line that is not whole yet is nobody's. */
+/** The records in an open file, from its first line on. */
+async function* linesIn(handle: realDisk.FileHandle): AsyncGenerator<JournalRecord> {
+  for await (const line of handle.readLines({ start: 0, autoClose: false })) yield* parseWhole(line)
+}
+
+async function firstOf(records: AsyncIterable<JournalRecord>): Promise<JournalRecord | null> {
+  for await (const record of records) return record
+  return null
+}
+
+/** For reading back only: a line that is not whole yet is nobody's. */
 function parseWhole(line: string): JournalRecord[] {
   try {
     return [withoutState(JSON.parse(line))]

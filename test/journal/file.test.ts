@@ -268,3 +268,62 @@ t.test('the state does not grow with every release there ever was', async (t) =>
     )
   }
 })
+
+/** A journal whose last start remembers little of what its files have. */
+async function longJournal(t: Test): Promise<{ journal: Journal; file: string }> {
+  const file = await newFile(t)
+  const small = { longestBytes: 2_000 }
+  const before = await Journal.open(file, small)
+  for (let n = 0; n < 60; n++) await before.append(flip(`r${n}`, 'blue'))
+  await before.close()
+  const journal = await Journal.open(file, small)
+  t.teardown(() => journal.close())
+  t.ok((journal.records[0]?.seq ?? 0) > 20, 'most of it is in former files')
+  return { journal, file }
+}
+
+const seqsAfter = async (journal: Journal, seq: number): Promise<number[]> =>
+  (await Array.fromAsync(journal.after(seq))).map((record) => record.seq)
+
+const countedFrom = (first: number, last: number): number[] =>
+  Array.from({ length: last - first + 1 }, (_, n) => first + n)
+
+t.test('what comes after any record is told, over all the files', async (t) => {
+  const { journal } = await longJournal(t)
+  for (let seq = 0; seq <= journal.seq; seq++)
+    t.strictSame(await seqsAfter(journal, seq), countedFrom(seq + 1, journal.seq))
+  for await (const record of journal.after(0)) t.notOk('state' in record)
+})
+
+t.test('a journal that goes on in new files while it is read is read to its new end', async (t) => {
+  const { journal } = await longJournal(t)
+  const before = journal.seq
+  const seqs: number[] = []
+  for await (const record of journal.after(0)) {
+    seqs.push(record.seq)
+    if (record.seq % 5 === 0 && record.seq < 150) await journal.append(flip(`r${record.seq}`, 'green'))
+  }
+  t.ok(journal.seq > before + 10)
+  t.strictSame(seqs, countedFrom(1, journal.seq))
+})
+
+t.test('what was moved away is left out, and the rest is told', async (t) => {
+  const { journal, file } = await longJournal(t)
+  const second = file.replace('.jsonl', '.2.jsonl')
+  const lines = (await readFile(second, 'utf8')).trimEnd().split('\n')
+  const last = JSON.parse(lines.at(-1) ?? '').seq
+  await rename(second, `${second}.away`)
+  t.strictSame(await seqsAfter(journal, 3), countedFrom(last + 1, journal.seq))
+})
+
+t.test('who follows is told each record once, in order, before its writer goes on', async (t) => {
+  const { journal } = await longJournal(t)
+  const before = journal.seq
+  const told: number[] = []
+  journal.follow(({ seq }) => told.push(seq))
+  for (let n = 0; n < 30; n++) {
+    const { seq } = await journal.append(flip(`r${n}`, 'blue'))
+    t.equal(told.at(-1), seq)
+  }
+  t.strictSame(told, countedFrom(before + 1, journal.seq))
+})
