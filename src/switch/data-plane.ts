@@ -3,6 +3,27 @@ import type { SlotName } from '../contract.ts'
 import type { Backend } from '../slots/occupants.ts'
 import type { ClaimKind } from '../slots/table.ts'
 
+/** Exchanges that are over, by what the app made of them; those in which it had no say are not counted. */
+export interface ExchangeCounts {
+  answered: number
+  /** A 5xx, no connection, no answer, too late. */
+  failed: number
+}
+
+/** What comes over one slot. */
+export interface Traffic {
+  /** Its place in the table. */
+  service: number
+  slot: SlotName
+  /** In which the app had a say. */
+  requests_per_s: number
+  /** Those of them that failed. */
+  errors_per_s: number
+  /** From the head of a request to the end of its answer; null where none has ended. */
+  p50_ms: number | null
+  p99_ms: number | null
+}
+
 /** The front door, as far as a switch concerns it. */
 export interface DataPlane {
   /**
