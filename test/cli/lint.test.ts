@@ -1,6 +1,6 @@
 // What `slotgate lint` finds in the migrations of a branch, in real git repositories, and whether what it says to type mends it.
 import { readFileSync } from 'node:fs'
-import { chmod, mkdir, readFile, symlink } from 'node:fs/promises'
+import { chmod, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { type Finding, RULES, type Rule } from '../../src/cli/lint/types.ts'
@@ -185,6 +185,23 @@ t.test('a migration of the base', async (t) => {
     }
   })
 
+  await t.test(
+    'that is renamed and changed comes back, and the change has a number of its own',
+    async (t) => {
+      const repository = new Repository(t, good(3))
+      repository.commit(
+        sealed(
+          { ...scripts(2), 'migrations/003_step.sql': null, 'migrations/004_new.sql': 'SELECT 33;\n' },
+          3,
+          4,
+        ),
+      )
+      t.strictSame(rulesOf(await repository.findings()), ['immutable_changed'])
+      t.match(await mendAll(repository), [])
+      t.equal(await readFile(join(repository.folder, 'migrations', '004_new.sql'), 'utf8'), 'SELECT 33;\n')
+    },
+  )
+
   await t.test('that is changed is put back, and the change is kept beside', async (t) => {
     const repository = new Repository(t, good(3))
     repository.write({ 'migrations/002_step.sql': 'SELECT 22;\n' })
@@ -269,6 +286,38 @@ t.test('names and numbers', async (t) => {
     const remedies = (await repository.findings()).map(({ remedy }) => remedy)
     t.ok(remedies.includes('mv migrations/003_a.sql migrations/004_a.sql'))
     t.ok(remedies.includes('mv migrations/007_b.sql migrations/005_b.sql'))
+  })
+
+  await t.test('several new files of one name move without landing on one another', async (t) => {
+    for (const [main, ours, newest] of [
+      [5, [4, 5, 6], 8],
+      [3, [5, 6, 7], 6],
+    ] as const) {
+      const repository = new Repository(t, good(3))
+      repository.commitOnMain(good(main))
+      repository.write(
+        Object.fromEntries(ours.map((number) => [`migrations/00${number}_new.sql`, `SELECT ${number}0;\n`])),
+      )
+      const moves = (await repository.findings())
+        .map(({ remedy }) => remedy)
+        .filter((remedy) => /^mv /.test(remedy))
+      for (const move of new Set(moves)) repository.shell(move)
+      const contents = ours.map((_, index) =>
+        readFileSync(join(repository.folder, `migrations/00${newest - 2 + index}_new.sql`), 'utf8'),
+      )
+      t.strictSame(
+        contents,
+        ours.map((number) => `SELECT ${number}0;\n`),
+      )
+    }
+  })
+
+  await t.test('a point in time among numbers gets a short one', async (t) => {
+    const repository = new Repository(t, good(3))
+    repository.write({ 'migrations/20261122120000_x.sql': 'SELECT 1;\n' })
+    t.match(await repository.findings(), [
+      { remedy: /^mv migrations\/20261122120000_x.sql migrations\/004_x.sql$/ },
+    ])
   })
 
   await t.test('timestamps follow each other in time, without being without gaps', async (t) => {
@@ -370,6 +419,31 @@ t.test('where lint looks', async (t) => {
     t.match(await repository.findings(['--staged']), [{ rule: 'bad_name' }])
     t.strictSame(await repository.findings(), [])
     repository.git('add', '--all')
+  })
+
+  await t.test('with --staged, what is mended has to be staged, and that is said', async (t) => {
+    repository.write({ 'migrations/004_step.sql': 'SELECT 44;\n' })
+    repository.git('add', '--all')
+    const { stdout } = await repository.lint(['--staged'])
+    t.match(stdout, /1 error, 0 warnings\n {2}Then stage what was mended: git add -- migrations\n$/)
+    repository.shell('slotgate lint --write-sums && git add -- migrations')
+    t.notMatch((await repository.lint(['--staged'])).stdout, 'stage what was mended')
+    repository.git('checkout', '--quiet', 'HEAD', '--', 'migrations')
+  })
+
+  await t.test('a file whose name is no text is named, and how to find it', async (t) => {
+    const name = Buffer.from([
+      ...Buffer.from(join(repository.folder, 'migrations/005_')),
+      0xf6,
+      ...Buffer.from('.sql'),
+    ])
+    await writeFile(name, 'SELECT 5;\n')
+    t.match(await repository.lint(), {
+      code: 1,
+      stdout: '',
+      stderr: /005_\uFFFD\.sql cannot be read.*\n.*ls -b/,
+    })
+    await rm(name)
   })
 
   await t.test('from a subfolder up, and names files as they are typed there', async (t) => {

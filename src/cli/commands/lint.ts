@@ -22,7 +22,7 @@ export const lint: Command = {
       writeSums,
       env: call.env,
     })
-    answer(call, result, () => printLint(result, styleFor(call.stdout, call.env)))
+    answer(call, result, () => printLint(result, styleFor(call.stdout, call.env), staged))
     return result.ok ? EXIT.done : EXIT.failed
   },
 }

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { isAside, versionOf } from '../../migration-files.ts'
 import type { FileHere, FilesHere, Listing, Subject } from './types.ts'
 
-/** A script that the base has and this branch leaves. */
+/** A script that the base has, and that stays. */
 export interface Kept {
   name: string
   number: number
@@ -58,9 +58,11 @@ export function planMerge({ files, base }: Subject): Plan {
   const added = scripts.filter((file) => !fork.has(file.name) && !isContentOf(file, tip.get(file.name)))
   // A file with a wrong name never ran, so it may be renamed even where the base has it.
   const misnamed = scripts.filter(({ name }) => fork.has(name) && versionOf(name) === undefined)
-  const leaves = (name: string) => fork.has(name) && (!files.has(name) || versionOf(name) === undefined)
-  const kept = numberedOf(tip).filter(({ name }) => !leaves(name))
   const gone = findGone(files, tip, fork, added)
+  const repaired = new Set(gone.filter(({ rival }) => rival !== undefined).map(({ name }) => name))
+  // What else is gone has to come back, so its number is taken.
+  const leaves = (name: string) => repaired.has(name) || (fork.has(name) && versionOf(name) === undefined)
+  const kept = numberedOf(tip).filter(({ name }) => !leaves(name))
   const restored = new Set(gone.map(({ renamedTo }) => renamedTo))
   const fresh = [...added, ...misnamed].map(({ name }) => name).filter((name) => !restored.has(name))
   return {

@@ -21,9 +21,10 @@ import { type FileHere, type Finding, RULES, type Rule, type Subject } from './t
 export function judge(subject: Subject): Finding[] {
   const plan = planMerge(subject)
   const findings = [
-    ...checkNames(subject, plan),
-    ...checkNumbers(subject, plan),
     ...checkImmutable(subject, plan),
+    ...checkScripts(subject, plan),
+    ...checkBase(subject, plan),
+    ...checkStrangers(subject, plan),
     ...checkKinds(subject),
     ...checkContents(subject),
     ...checkSums(subject),
@@ -60,35 +61,48 @@ const onBase = ({ base }: Subject, names: readonly string[]): string =>
   `${names.join(' and ')} on ${base?.ref ?? 'the base'}`
 
 const WIDTH = 3
+/** So many digits are a point in time, and no width. */
+const TOO_WIDE = 14
 
 /** The name a script should have, with as many digits as it has now. */
 function nameWith(number: number, name: string): string {
   const [, digits = '', rest = ''] = /^(\d*)_?(.*)\.sql$/i.exec(name) ?? []
+  const width = digits.length < TOO_WIDE ? Math.max(WIDTH, digits.length) : WIDTH
   const words = rest
     .toLowerCase()
     .replace(/[^a-z0-9_]+/g, '_')
     .replace(/^_+|_+$/g, '')
-  return `${String(number).padStart(Math.max(WIDTH, digits.length), '0')}_${words || 'migration'}.sql`
+  return `${String(number).padStart(width, '0')}_${words || 'migration'}.sql`
 }
 
-function checkNames(subject: Subject, { fresh }: Plan): Finding[] {
-  const planned = new Map(fresh.map((script) => [script.name, script]))
+/** Typed one after the other, no move lands on a file that has yet to move. */
+function inTurn(fresh: readonly Fresh[]): Fresh[] {
+  const movesUp = ({ number, next }: Fresh) => number !== undefined && next > number
+  return [...fresh.filter(movesUp).toReversed(), ...fresh.filter((script) => !movesUp(script))]
+}
+
+const checkScripts = (subject: Subject, plan: Plan): Finding[] =>
+  inTurn(plan.fresh).flatMap((script) => [
+    ...checkName(subject, script),
+    ...checkNumber(subject, plan, script),
+  ])
+
+function checkName(subject: Subject, { name, next }: Fresh): Finding[] {
+  if (versionOf(name) !== undefined) return []
+  const better = nameWith(next, name)
+  const sentence = `${name} is not named like ${better}, so it would never run.`
+  return [found(subject, 'bad_name', name, sentence, move(subject, name, better))]
+}
+
+function checkStrangers(subject: Subject, { fresh }: Plan): Finding[] {
+  const planned = new Set(fresh.map(({ name }) => name))
   return [...subject.files.values()]
     .filter(({ name, kind }) => kind !== 'folder' && !isAside(name) && versionOf(name) === undefined)
+    .filter(({ name }) => !planned.has(name))
     .map(({ name }) => {
-      const script = planned.get(name)
-      if (script === undefined) {
-        const sentence = `${name} is no migration, and nothing else belongs in this folder.`
-        return found(subject, 'bad_name', name, sentence, moveOut(subject, name))
-      }
-      const better = nameWith(script.next, name)
-      const sentence = `${name} is not named like ${better}, so it would never run.`
-      return found(subject, 'bad_name', name, sentence, move(subject, name, better))
+      const sentence = `${name} is no migration, and nothing else belongs in this folder.`
+      return found(subject, 'bad_name', name, sentence, moveOut(subject, name))
     })
-}
-
-function checkNumbers(subject: Subject, plan: Plan): Finding[] {
-  return [...plan.fresh.flatMap((script) => checkNumber(subject, plan, script)), ...checkBase(subject, plan)]
 }
 
 function checkNumber(subject: Subject, { kept, fresh }: Plan, script: Fresh): Finding[] {

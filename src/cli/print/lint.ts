@@ -1,10 +1,16 @@
 // Findings of a lint in words: where, which rule, what is wrong, and what to type.
 import type { Finding, LintResult } from '../lint/types.ts'
+import { quoted } from '../shell.ts'
 import { counted, type Style, tame } from '../style.ts'
 
-export function printLint(result: LintResult, style: Style): string {
-  const { findings } = result
-  return [...findings.map((finding) => printFinding(finding, style)), summary(result, style)].join('\n')
+/** @param isStaged whether what is staged was looked at: what is typed does not change that */
+export function printLint(result: LintResult, style: Style, isStaged: boolean): string {
+  const { ok, folder, findings } = result
+  return [
+    ...findings.map((finding) => printFinding(finding, style)),
+    summary(result, style),
+    ...(isStaged && !ok ? [`  Then stage what was mended: git add -- ${quoted(folder)}`] : []),
+  ].join('\n')
 }
 
 function printFinding({ rule, severity, file, sentence, remedy }: Finding, style: Style): string {
