@@ -425,6 +425,36 @@ t.test('a repository that is away for a while costs no checkout', async (t) => {
   t.ok(existsSync(join(folderOf(first), 'witness')), 'from the same checkout')
 })
 
+t.test('a repository that was cloned anew takes no checkout from under what runs in it', async (t) => {
+  const { world, repository, folderOf, first } = await withLive(t)
+  const second = await repository.commit(FITS)
+  t.equal((await world.deploy(second)).status, 200)
+  for (const commit of [first, second]) await writeFile(join(folderOf(commit), 'witness'), '')
+  await repository.git('clone', '--quiet', '--bare', '.', '../clone')
+  await rm(join(repository.folder, '.git'), { recursive: true })
+  await rename(join(world.folder, 'clone'), join(repository.folder, '.git'))
+  t.equal(
+    (await world.stage(second)).status,
+    200,
+    'the live one once more, into the slot of the previous one',
+  )
+  t.equal((await world.promote()).status, 200)
+  t.ok(existsSync(join(folderOf(second), 'witness')))
+  await world.until(async () => (await world.history()).some(({ event }) => event === 'stopped'), 'its end')
+  t.match(await world.check('rollback'), { status: 200, body: { release: first } })
+  t.ok(existsSync(join(folderOf(first), 'release.json')))
+})
+
+t.test('what runs is found by its hash while the repository is away', async (t) => {
+  const { world, repository, first } = await withLive(t)
+  const second = await repository.commit(FITS)
+  t.equal((await world.deploy(second)).status, 200)
+  await rename(repository.folder, `${repository.folder}.away`)
+  t.match(await world.deploy(second), { status: 200, body: { generation: 2 } }, 'live already')
+  t.match(await world.rollback('main~1'), { status: 503, body: { code: 'repository_unusable' } })
+  t.match(await world.rollback(first), { status: 200, body: { live: { release: first } } })
+})
+
 t.test('slotgate that stops in the middle of a setup leaves nothing running', async (t) => {
   const { world, repository } = await createWorld(t, { setup: 'echo waiting; exec sleep 1000' })
   const first = await repository.commit(FITS)

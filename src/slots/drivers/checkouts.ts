@@ -27,8 +27,8 @@ export class Checkouts implements Source {
   readonly #git: Git
   readonly #home: string
   readonly #shared: SharedOptions
-  /** What boots or runs now, and how often. */
-  readonly #held = new Map<string, number>()
+  /** What boots or runs now, and each that does. */
+  readonly #held = new Map<string, Set<symbol>>()
   /** What is under way with a checkout; the next waits for it. */
   readonly #queues = new Map<string, Promise<unknown>>()
   #closed = false
@@ -41,7 +41,9 @@ export class Checkouts implements Source {
     this.#shared = { home: join(stateDir, 'shared', service), paths: shared }
   }
 
-  identify(name: string): Promise<string> {
+  /** What runs is known by its hash without the repository, which may be away, or not have it any more. */
+  async identify(name: string): Promise<string> {
+    if (isCommitHash(name) && this.#holdersOf(name) > 0) return name
     return resolveCommit(this.#git, name, this.#options.repo)
   }
 
@@ -56,7 +58,10 @@ export class Checkouts implements Source {
     }
     return this.#alone(release, async () => {
       const folder = this.#folderOf(release)
-      if (!(await this.#isComplete(release))) {
+      const isComplete = await this.#isComplete(release)
+      // A repository that was cloned anew knows of none, but what another process runs in stays as it is.
+      if (!isComplete && this.#holdersOf(release) > 1) return folder
+      if (!isComplete) {
         await this.#orFail(release, async () => {
           await this.#checkOut(release, signal)
           await linkShared(this.#git, release, folder, this.#shared)
@@ -70,12 +75,18 @@ export class Checkouts implements Source {
 
   /** While it is held, a checkout is not removed. @returns what lets it go */
   hold(release: string): () => void {
-    this.#held.set(release, (this.#held.get(release) ?? 0) + 1)
-    return () => this.#held.set(release, (this.#held.get(release) ?? 1) - 1)
+    const holders = this.#held.get(release) ?? new Set()
+    const holder = Symbol(release)
+    this.#held.set(release, holders.add(holder))
+    return () => holders.delete(holder)
+  }
+
+  #holdersOf(release: string): number {
+    return this.#held.get(release)?.size ?? 0
   }
 
   /**
-   * Removes what is incomplete, and of the complete ones all but the newest and the needed. What cannot be removed is
+   * Removes, of what is not needed, what is incomplete, and of the complete ones all but the newest. What cannot be removed is
    * told, and tried again the next time.
    */
   async tidy(needed: ReadonlySet<string>): Promise<void> {
@@ -83,9 +94,9 @@ export class Checkouts implements Source {
       const all = await this.#list()
       if (all === null) return
       const complete = all.filter(({ since }) => since > 0).toSorted((a, b) => b.since - a.since)
-      const spare = complete.slice(this.#options.keep).filter(({ release }) => !needed.has(release))
       const incomplete = all.filter(({ since }) => since === 0)
-      for (const { release } of [...incomplete, ...spare]) await this.#removeUnlessHeld(release)
+      const spare = [...incomplete, ...complete.slice(this.#options.keep)]
+      for (const { release } of spare) if (!needed.has(release)) await this.#removeUnlessHeld(release)
     } catch (error) {
       const { service, log } = this.#options
       log.warn({ service, err: error }, `old checkouts were not removed: ${messageOf(error)}`)
@@ -192,7 +203,7 @@ export class Checkouts implements Source {
 
   async #removeUnlessHeld(release: string): Promise<void> {
     await this.#alone(release, async () => {
-      if (this.#closed || (this.#held.get(release) ?? 0) > 0) return
+      if (this.#closed || this.#holdersOf(release) > 0) return
       await this.#remove(release)
       const { service, log } = this.#options
       log.info({ service, release }, `removed the checkout of ${release}`)

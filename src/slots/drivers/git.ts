@@ -8,6 +8,16 @@ export interface GitDriverOptions extends Omit<ProcessDriverOptions, 'source' | 
   releases: GitReleases
 }
 
+/** @param giveUp is called when the process has ended, or is followed no longer */
+function held(instance: Instance, giveUp: () => void): Instance {
+  void instance.exited.then(giveUp)
+  const letGo = () => {
+    instance.letGo()
+    giveUp()
+  }
+  return { ...instance, letGo }
+}
+
 export function createGitDriver(options: GitDriverOptions): Driver {
   const { service, stateDir, log, releases } = options
   const { repo, keep, shared } = releases
@@ -16,14 +26,13 @@ export function createGitDriver(options: GitDriverOptions): Driver {
 
   /** A checkout stays as long as a process runs in it, also one that lost its slot and drains. */
   async function holding<Found extends Instance | null>(release: string, work: () => Promise<Found>) {
-    const letGo = checkouts.hold(release)
+    const giveUp = checkouts.hold(release)
     try {
       const instance = await work()
-      if (instance) void instance.exited.then(letGo)
-      else letGo()
-      return instance
+      if (!instance) giveUp()
+      return instance && held(instance, giveUp)
     } catch (error) {
-      letGo()
+      giveUp()
       throw error
     }
   }
