@@ -9,6 +9,7 @@ import { messageOf, SlotgateError } from './errors.ts'
 import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
 import { createRelay, type Relay, workersOf } from './relay/relay.ts'
+import { createDockerDriver } from './slots/drivers/docker.ts'
 import type { Driver } from './slots/drivers/driver.ts'
 import { createGitDriver } from './slots/drivers/git.ts'
 import { createProcessDriver } from './slots/drivers/process.ts'
@@ -21,6 +22,7 @@ import { createBuffer, openTable, type Table } from './slots/table.ts'
 import { bake } from './switch/bake.ts'
 import { createControl } from './switch/control.ts'
 import { Drains } from './switch/drain.ts'
+import { Feed } from './switch/feed.ts'
 import { Lock } from './switch/lock.ts'
 import { restore, resume } from './switch/resume.ts'
 import type { Service } from './switch/service.ts'
@@ -88,7 +90,8 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   const current = { config }
   const leftoversGone = Promise.withResolvers<void>()
   const mayRestart = leftoversGone.promise
-  const parts = { current, table, relay, journal, log, closing: closing.signal, mayRestart }
+  const feed = new Feed(journal)
+  const parts = { current, table, relay, journal, feed, log, closing: closing.signal, mayRestart }
   const services = config.services.map(({ name }, index) => createService({ index, name, ...parts }))
   undo.push(() => Promise.all(services.map(({ occupants }) => occupants.giveUp())))
   undo.push(async () => closing.abort())
@@ -98,6 +101,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
   const frontDoor = await relay.listen()
   undo.push(() => relay.close(0))
   const keep = new Set(services.flatMap(({ occupants }) => occupants.takenOver()))
+  await Promise.all(services.map(({ driver }) => driver.endLeftovers?.(keep)))
   await stopLeftovers({ journal, stateDir, log, keep })
   leftoversGone.resolve()
   await journal.append({ event: 'slotgate_started', actor: 'slotgate', pid: process.pid })
@@ -106,7 +110,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
     void watch(service)
     void bake(service)
   }
-  const control = createControl(services, journal)
+  const control = createControl(services, journal, feed)
   const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })
   // Last, because it may wait for the next second before it takes signed calls; the front door need not.
   const adminAddress = await admin.listen()
@@ -147,13 +151,14 @@ interface ServiceParts {
   table: Table
   relay: Relay
   journal: Journal
+  feed: Feed
   log: Logger
   closing: AbortSignal
   mayRestart: Promise<void>
 }
 
 function createService(parts: ServiceParts): Service {
-  const { index, name, current, table, relay, journal, log, closing, mayRestart } = parts
+  const { index, name, current, table, relay, journal, feed, log, closing, mayRestart } = parts
   const settings = () => current.config.services[index] ?? fail(name)
   const driver = createDriver(settings, journal, log, current.config.stateDir)
   const occupants = new Occupants({
@@ -180,7 +185,8 @@ function createService(parts: ServiceParts): Service {
     occupants,
     dataPlane: relay,
     journal,
-    lock: new Lock(),
+    feed,
+    lock: new Lock((step) => feed.tell(step)),
     drains: new Drains({
       index,
       name,
@@ -216,6 +222,7 @@ function createDriver(
     journal,
     log,
   }
+  if (releases.driver === 'docker') return createDockerDriver({ ...options, releases })
   return releases.driver === 'git'
     ? createGitDriver({ ...options, releases })
     : createProcessDriver({ ...options, releases, source: folderSource(releases.cwd, name, journal) })

@@ -16,8 +16,8 @@ export async function processIds(): Promise<number[]> {
 }
 
 /** The port of each listening socket, by the socket's inode. */
-async function listeningSockets(): Promise<Map<string, number>> {
-  const tables = await Promise.all(['/proc/net/tcp', '/proc/net/tcp6'].map(readText))
+async function listeningSockets(net = '/proc/net'): Promise<Map<string, number>> {
+  const tables = await Promise.all([`${net}/tcp`, `${net}/tcp6`].map(readText))
   const rows = tables.flatMap((table) => table.split('\n').slice(1)).map((line) => line.trim().split(/\s+/))
   const listening = rows.filter((row) => row[3] === LISTEN_STATE)
   return new Map(listening.map((row) => [row[9] ?? '', Number.parseInt(row[1]?.split(':')[1] ?? '0', 16)]))
@@ -37,6 +37,12 @@ export async function listeningPortsOf(pids: readonly number[]): Promise<number[
   const inodes = (await Promise.all(pids.map(socketsOf))).flat()
   const ports = inodes.map((inode) => sockets.get(inode)).filter((port) => port !== undefined)
   return [...new Set(ports)].sort((a, b) => a - b)
+}
+
+/** @returns the ports on which anything listens in the network that this process is in, in order */
+export async function listeningPortsBeside(pid: number): Promise<number[]> {
+  const sockets = await listeningSockets(`/proc/${pid}/net`)
+  return [...new Set(sockets.values())].sort((a, b) => a - b)
 }
 
 /** The error for a listener that could not be opened: `port_in_use` with who is to be looked for, or `listen_failed`. */

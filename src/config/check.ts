@@ -6,13 +6,16 @@ import { type ConfigProblem, Reading, type Surroundings } from './reading.ts'
 import { RULES } from './rules.ts'
 import { CONFIG, type ConfigDraft, type ServiceDraft } from './schema.ts'
 import type {
+  Address,
   AdminConfig,
   Config,
+  DockerReleases,
   RelayConfig,
   Releases,
   RunConfig,
   ServiceConfig,
   SlotAddresses,
+  Variables,
 } from './types.ts'
 
 /**
@@ -124,21 +127,41 @@ const buildSchema = ({ path, within, interval }: Exclude<WholeService['schema'],
 type WholeReleases = NonNullable<WholeService['releases']>
 
 const KEPT_CHECKOUTS = 5
+/** Where an engine listens that nobody has set up otherwise. */
+const ENGINE: Address = { kind: 'unix', path: '/var/run/docker.sock' }
 
 /** @param folder of the config, where the defaults of paths start from */
 function buildReleases(releases: WholeReleases, folder: string): Releases {
   const { driver, cwd, repo, keep, shared } = releases
+  if (driver === 'docker') return buildDocker(releases)
   const run = buildRun(releases)
   return driver === 'git'
     ? { driver, ...run, repo: repo ?? folder, keep: keep ?? KEPT_CHECKOUTS, shared: shared ?? [] }
     : { driver, ...run, cwd: cwd ?? join(folder, 'releases', '{release}') }
 }
 
-const buildRun = ({ command, setup, env, env_file: envFile }: WholeReleases): RunConfig => ({
-  command,
-  ...(setup && { setup }),
+const buildVariables = ({ env, env_file: envFile }: WholeReleases): Variables => ({
   env: Object.fromEntries(env),
   ...(envFile !== null && { envFile }),
+})
+
+// A rule has seen to it that there is a command here, and an image there.
+const buildRun = (releases: WholeReleases): RunConfig => ({
+  command: releases.command ?? [],
+  ...(releases.setup && { setup: releases.setup }),
+  ...buildVariables(releases),
+})
+
+const buildDocker = (releases: WholeReleases): DockerReleases => ({
+  driver: 'docker',
+  image: releases.image ?? '',
+  engine: releases.engine ?? ENGINE,
+  ...(releases.command && { command: releases.command }),
+  volumes: releases.volumes ?? [],
+  ...(releases.network !== null && { network: releases.network }),
+  ...(releases.memory !== null && { memoryBytes: releases.memory }),
+  ...(releases.cpus !== null && { cpus: releases.cpus }),
+  ...buildVariables(releases),
 })
 
 /** Where an app that uses the kit runs its migrations. */

@@ -55,27 +55,58 @@ function whatSlotsCannot(reading: Reading, draft: ConfigDraft): void {
   }
 }
 
-/** The keys that only one of the drivers has a use for. */
-const OF_DRIVER = { git: ['repo', 'keep', 'shared'], process: ['cwd'] } as const
-const WHY_NOT = {
-  git: 'is for `driver: git`: here a release is a folder that is there already',
-  process: 'is for `driver: process`: a commit runs in its checkout',
+/** The keys that not every driver has a use for, and which have. */
+const DRIVERS_OF = {
+  cwd: ['process'],
+  repo: ['git'],
+  keep: ['git'],
+  shared: ['git'],
+  setup: ['process', 'git'],
+  image: ['docker'],
+  engine: ['docker'],
+  volumes: ['docker'],
+  network: ['docker'],
+  memory: ['docker'],
+  cpus: ['docker'],
+} as const
+const WHAT_IS_A_RELEASE = {
+  process: 'a folder that is there already',
+  git: 'a commit, which runs in its checkout',
+  docker: 'an image, which is built elsewhere',
 } as const
 
 function keysOfDriver(reading: Reading, draft: ConfigDraft): void {
   for (const [name, { releases }] of servicesOf(draft)) {
     if (!releases?.driver) continue
-    const other = releases.driver === 'git' ? 'process' : 'git'
-    for (const key of OF_DRIVER[other]) {
+    const { driver } = releases
+    for (const [key, drivers] of Object.entries(DRIVERS_OF) as [
+      keyof typeof DRIVERS_OF,
+      readonly string[],
+    ][]) {
       // What could not be read is given, and was told already.
-      if (releases[key]) reading.complain(`services.${name}.releases.${key}`, WHY_NOT[other], 'take it out')
+      if (drivers.includes(driver) || !releases[key]) continue
+      const theirs = drivers.map((one) => `\`driver: ${one}\``).join(' or ')
+      const why = `is for ${theirs}: here a release is ${WHAT_IS_A_RELEASE[driver]}`
+      reading.complain(`services.${name}.releases.${key}`, why, 'take it out')
     }
+  }
+}
+
+function keysThatDriversNeed(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { releases }] of servicesOf(draft)) {
+    if (!releases?.driver) continue
+    const [key, what] =
+      releases.driver === 'docker'
+        ? (['image', 'the image of a release, such as "shop:{release}"'] as const)
+        : (['command', 'the program and its arguments'] as const)
+    if (releases[key] === null)
+      reading.complain(`services.${name}.releases.${key}`, 'is missing', `it is ${what}`)
   }
 }
 
 function firstIsAnId(reading: Reading, draft: ConfigDraft): void {
   for (const [name, { releases, first }] of servicesOf(draft)) {
-    if (releases?.driver !== 'process' || !first || RELEASE_ID.test(first)) continue
+    if (!releases?.driver || releases.driver === 'git' || !first || RELEASE_ID.test(first)) continue
     reading.complain(`services.${name}.first`, `${NOT_AN_ID}; got ${JSON.stringify(first)}`)
   }
 }
@@ -268,6 +299,7 @@ export const RULES: readonly ((reading: Reading, draft: ConfigDraft) => void)[] 
   releasesOrSlots,
   whatSlotsCannot,
   keysOfDriver,
+  keysThatDriversNeed,
   firstIsAnId,
   sharedApart,
   drainTimes,

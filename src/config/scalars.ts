@@ -8,7 +8,7 @@ import { Complaint } from './complaint.ts'
 import { type Kind, scalar } from './kinds.ts'
 import { judgeKeyId, NOT_AN_ID, RELEASE_NAME } from './names.ts'
 import { nearest } from './nearest.ts'
-import { ACTIONS, type ListenAddress } from './types.ts'
+import { ACTIONS } from './types.ts'
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
 
@@ -101,6 +101,21 @@ export const filePath = (name: string) =>
     const checked = plain(value)
     return checked instanceof Complaint ? checked : resolve(dirname(file), value)
   })
+
+/** What an engine mounts into a container; yields a folder of this machine absolute, and the name of a volume as it is. */
+export const volume = scalar('volume', (value, { file }) => {
+  const [, source = '', rest] = /^([^:]+)(:\/[^:]*(?::[A-Za-z,]+)?)$/.exec(value) ?? []
+  if (rest === undefined)
+    return new Complaint('must be a folder or volume and a path, such as ./data:/data or data:/data:ro')
+  return plain((/^[./]/.test(source) ? resolve(dirname(file), source) : source) + rest)
+})
+
+const MAX_CPUS = 1024
+
+export const cpus = scalar('number', (text) => {
+  const value = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : 0
+  return value > 0 && value <= MAX_CPUS ? value : new Complaint('must be a number of CPUs, such as 2 or 0.5')
+})
 
 /** More would only share the same cores; each holds its own connections to the app. */
 const MAX_THREADS = 64

@@ -7,6 +7,7 @@ import {
   action,
   block,
   count,
+  cpus,
   duration,
   filePath,
   firstRelease,
@@ -25,6 +26,7 @@ import {
   text,
   threads,
   urlPath,
+  volume,
   word,
 } from './scalars.ts'
 
@@ -134,15 +136,18 @@ const RELAY = map({
   access_log: defaulted(onOrOff, 'on', 'whether each request gets a line in the log'),
 })
 
+/** An engine refuses less. */
+const LEAST_MEMORY_BYTES = 6 * 1024 * 1024
+
 const RELEASES = map({
   driver: defaulted(
-    oneOf('process', 'git'),
+    oneOf('process', 'git', 'docker'),
     'process',
-    'what a release is: a folder that is there, or a commit that slotgate checks out',
+    'what a release is: a folder that is there, a commit that slotgate checks out, or an image',
   ),
-  command: required(
+  command: optional(
     list(word, { atLeast: 1 }),
-    'the program and its arguments; `{release}` stands for the release id',
+    "the program and its arguments; `{release}` stands for the release id; docker: not given: the image's own",
   ),
   cwd: optional(
     filePath('folder'),
@@ -153,8 +158,17 @@ const RELEASES = map({
   shared: optional(list(pathWithin), 'git: paths that all releases share, as links into `state_dir`'),
   setup: optional(
     list(word, { atLeast: 1 }),
-    'a command to run there once, before the first boot of a release',
+    'process, git: a command to run there once, before the first boot of a release',
   ),
+  image: optional(word, 'docker: the image, `{release}` as above; needed there'),
+  engine: optional(internalAddress, "docker: the engine's API; not given: `unix:/var/run/docker.sock`"),
+  volumes: optional(list(volume), 'docker: what is mounted into the container, `{release}` as above'),
+  network: optional(word, "docker: the network of the container; not given: the engine's own"),
+  memory: optional(
+    size({ atLeastBytes: LEAST_MEMORY_BYTES }),
+    'docker: the most memory of the container; not given: no limit',
+  ),
+  cpus: optional(cpus, 'docker: how many CPUs the container may use; not given: all'),
   env: defaulted(named(text, judgeVariable), {}, 'variables for it; `{release}` as above'),
   env_file: optional(
     filePath('file'),

@@ -29,13 +29,17 @@ export interface AdminConfig {
 /** Where a release is reached: an origin, or a Unix socket with a path of its own. */
 export type Address = { kind: 'tcp'; host: string; port: number } | { kind: 'unix'; path: string }
 
-/** How a release is set up and run, wherever its files come from. */
-export interface RunConfig {
-  command: readonly string[]
-  setup?: readonly string[]
+/** What a release finds in its environment beside what slotgate sets. */
+export interface Variables {
   env: Readonly<Record<string, string>>
   /** Absolute; read at each boot, so that its values are in no config and no memory longer than needed. */
   envFile?: string
+}
+
+/** How a release is set up and run as a process, wherever its files come from. */
+export interface RunConfig extends Variables {
+  command: readonly string[]
+  setup?: readonly string[]
 }
 
 /** Releases are folders that somebody puts there. */
@@ -56,7 +60,24 @@ export interface GitReleases extends RunConfig {
   shared: readonly string[]
 }
 
-export type Releases = ProcessReleases | GitReleases
+/** Releases are images, which an engine runs in containers. */
+export interface DockerReleases extends Variables {
+  driver: 'docker'
+  /** May contain `{release}`. */
+  image: string
+  /** Where the engine's API is. */
+  engine: Address
+  /** Not given: the image's own. */
+  command?: readonly string[]
+  /** `source:path` or `source:path:mode`, the source absolute or the name of a volume; may contain `{release}`. */
+  volumes: readonly string[]
+  /** Not given: the engine's own. */
+  network?: string
+  memoryBytes?: number
+  cpus?: number
+}
+
+export type Releases = ProcessReleases | GitReleases | DockerReleases
 
 export interface SlotAddresses {
   public: Address

@@ -106,6 +106,8 @@ export interface OpenBoot {
   startTime: string | null
   release: string
   service: string
+  /** The container's id, where it was booted into one; its start time is the container's then. */
+  container: string | null
   port: number | null
   internalPort: number | null
   /** ISO time of the boot. */
@@ -163,7 +165,8 @@ function foldOpen(open: JournalState['open'], record: JournalRecord): void {
   if (record.event !== 'booting') return
   open[bootId] = {
     pid: numberOrNull(record.pid),
-    startTime: typeof record.start_time === 'string' ? record.start_time : null,
+    startTime: stringOrNull(record.start_time),
+    container: stringOrNull(record.container),
     release: record.release ?? '',
     service: record.service ?? '',
     port: numberOrNull(record.port),
@@ -174,6 +177,7 @@ function foldOpen(open: JournalState['open'], record: JournalRecord): void {
 }
 
 const numberOrNull = (value: unknown): number | null => (typeof value === 'number' ? value : null)
+const stringOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null)
 
 function foldService(service: ServiceState, record: JournalRecord, open: JournalState['open']): void {
   // Every verdict carries what both releases said of themselves; their ranges are remembered from there.

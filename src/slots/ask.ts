@@ -10,7 +10,7 @@ const HEAD_LIMIT_BYTES = 16 * 1024
 
 const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
-const originOf = (address: Address): string =>
+export const originOf = (address: Address): string =>
   address.kind === 'tcp' ? `http://${hostInUrl(address.host)}:${address.port}` : 'http://localhost'
 
 /** An address as a person types it: `http://127.0.0.1:3901`, or `unix:/run/green.sock`. */

@@ -31,11 +31,11 @@ export interface OutputOptions extends OutputLinesOptions {
   id: string
 }
 
-const folderOf = (stateDir: string): string => join(stateDir, 'output')
+export const outputFolder = (stateDir: string): string => join(stateDir, 'output')
 
 /** Removes the files of every process but these; what wrote to them is gone. */
 export function removeOutputs(stateDir: string, keep: ReadonlySet<string>): void {
-  const folder = folderOf(stateDir)
+  const folder = outputFolder(stateDir)
   const names = existing(folder).filter((name) => !keep.has(name.slice(0, name.lastIndexOf('.'))))
   for (const name of names) rmSync(join(folder, name), { force: true })
 }
@@ -59,8 +59,8 @@ export class Output {
   #timer: NodeJS.Timeout | undefined
 
   private constructor({ stateDir, id, mask, onLine }: OutputOptions) {
-    this.#file = join(folderOf(stateDir), `${id}.log`)
-    this.#mark = join(folderOf(stateDir), `${id}.read`)
+    this.#file = join(outputFolder(stateDir), `${id}.log`)
+    this.#mark = join(outputFolder(stateDir), `${id}.read`)
     this.#onLine = onLine
     this.#lines = new OutputLines({ mask, onLine })
   }
@@ -75,7 +75,7 @@ export class Output {
     const output = new Output(options)
     let writeFd: number | null = null
     try {
-      mkdirSync(folderOf(options.stateDir), { recursive: true, mode: 0o700 })
+      mkdirSync(outputFolder(options.stateDir), { recursive: true, mode: 0o700 })
       writeFd = openSync(output.#file, 'ax', 0o600)
       output.#fd = openSync(output.#file, 'r+')
       output.#look()

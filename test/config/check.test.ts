@@ -295,7 +295,7 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
     'no command',
     'services:\n  app:\n    releases: { cwd: x }\n    first: r1\n',
     [
-      '3:5 services.app.releases.command: is missing; it is the program and its arguments; `{release}` stands for the release id',
+      '3:5 services.app.releases.command: is missing; it is the program and its arguments',
     ],
   ],
   [
@@ -313,12 +313,30 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
   ],
   [
     'keys of git where releases are folders, and the other way round',
-    'services:\n  app:\n    releases: { command: [x], repo: ., keep: 1, shared: [data] }\n    first: r1\n  two:\n    hosts: [a.test]\n    releases: { driver: git, command: [x], cwd: x }\n    first: r1\n',
+    'services:\n  app:\n    releases: { command: [x], repo: ., keep: 1, shared: [data] }\n    first: r1\n  two:\n    hosts: [a.test]\n    releases: { driver: git, command: [x], cwd: x }\n    first: r1\n  three:\n    hosts: [b.test]\n    releases: { driver: docker, image: x, setup: [x] }\n    first: r1\n',
     [
       '3:37 services.app.releases.repo: is for `driver: git`: here a release is a folder that is there already; take it out',
       '3:46 services.app.releases.keep: is for `driver: git`: here a release is a folder that is there already; take it out',
       '3:57 services.app.releases.shared: is for `driver: git`: here a release is a folder that is there already; take it out',
-      '7:49 services.two.releases.cwd: is for `driver: process`: a commit runs in its checkout; take it out',
+      '7:49 services.two.releases.cwd: is for `driver: process`: here a release is a commit, which runs in its checkout; take it out',
+      '11:50 services.three.releases.setup: is for `driver: process` or `driver: git`: here a release is an image, which is built elsewhere; take it out',
+    ],
+  ],
+  [
+    'no image',
+    'services:\n  app:\n    releases: { driver: docker, command: [x] }\n    first: r1\n',
+    [
+      '3:5 services.app.releases.image: is missing; it is the image of a release, such as "shop:{release}"',
+    ],
+  ],
+  [
+    'what a container cannot have',
+    'services:\n  app:\n    releases: { driver: docker, image: x, volumes: [data, "data:x"], memory: 1MiB, cpus: 0 }\n    first: r1\n',
+    [
+      '3:53 services.app.releases.volumes[0]: must be a folder or volume and a path, such as ./data:/data or data:/data:ro; got "data"',
+      '3:59 services.app.releases.volumes[1]: must be a folder or volume and a path, such as ./data:/data or data:/data:ro; got "data:x"',
+      '3:78 services.app.releases.memory: must be between 6291456B and 9007199254740991B; got "1MiB"',
+      '3:90 services.app.releases.cpus: must be a number of CPUs, such as 2 or 0.5; got "0"',
     ],
   ],
   [
@@ -780,6 +798,45 @@ t.test('releases from git are taken, their first by any name that git knows', as
   })
   t.equal(service?.first, 'origin/main~1')
   t.match(other?.releases, { repo: '/etc/slotgate', keep: 5, shared: [] })
+})
+
+t.test('releases that are images are taken, with what their containers get', async (t) => {
+  const [service, other] = configOf(`services:
+  app:
+    releases:
+      driver: docker
+      image: "registry.test:5000/shop:{release}"
+      engine: unix:///run/engine.sock
+      command: [server, "{release}"]
+      volumes: [./data:/data, /etc/ssl:/etc/ssl:ro, "uploads:/up"]
+      network: shop
+      memory: 512MiB
+      cpus: 0.5
+      env: { COLOUR: "{release}" }
+    first: r1
+  other:
+    hosts: [other.test]
+    releases: { driver: docker, image: shop }
+    first: r1
+`).services
+  t.strictSame(service?.releases, {
+    driver: 'docker',
+    image: 'registry.test:5000/shop:{release}',
+    engine: { kind: 'unix', path: '/run/engine.sock' },
+    command: ['server', '{release}'],
+    volumes: ['/etc/slotgate/data:/data', '/etc/ssl:/etc/ssl:ro', 'uploads:/up'],
+    network: 'shop',
+    memoryBytes: 536_870_912,
+    cpus: 0.5,
+    env: { COLOUR: '{release}' },
+  })
+  t.strictSame(other?.releases, {
+    driver: 'docker',
+    image: 'shop',
+    engine: { kind: 'unix', path: '/var/run/docker.sock' },
+    volumes: [],
+    env: {},
+  })
 })
 
 t.test('what is written for the front door is taken', async (t) => {

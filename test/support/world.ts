@@ -45,7 +45,7 @@ export interface Doors {
   admin: ListenAddress
 }
 
-const APP = fileURLToPath(new URL('./app.ts', import.meta.url))
+export const APP = fileURLToPath(new URL('./app.ts', import.meta.url))
 const BIN = fileURLToPath(new URL('../../src/bin.ts', import.meta.url))
 
 export class World {
@@ -62,6 +62,8 @@ export class World {
   keys: string[] = []
   /** Instead of the one service that boots the fixture app. */
   services: string[] | null = null
+  /** How its releases come to be. */
+  driver: string[] = ['driver: process', 'cwd: releases/{release}']
   command: string[] = [process.execPath, APP]
   setup: string[] | null = null
   env: Record<string, string> = {}
@@ -132,9 +134,8 @@ export class World {
     return [
       '  invoices:',
       '    releases:',
-      '      driver: process',
+      ...this.driver.map((line) => `      ${line}`),
       `      command: ${JSON.stringify(this.command)}`,
-      '      cwd: releases/{release}',
       ...(this.setup ? [`      setup: ${JSON.stringify(this.setup)}`] : []),
       `      env: ${JSON.stringify({ WORLD: this.folder, ...this.env })}`,
       `    health: ${this.health}`,

@@ -1,7 +1,7 @@
 // One boot, whatever the release runs in: started, written down so that the next slotgate finds it again, asked until it is
 // healthy; whatever fails leaves nothing running.
 import { randomUUID } from 'node:crypto'
-import type { HealthConfig, RunConfig } from '../../config/types.ts'
+import type { Address, HealthConfig, Variables } from '../../config/types.ts'
 import { ENV, type SlotName } from '../../contract.ts'
 import { type Facts, messageOf, SlotgateError } from '../../errors.ts'
 import type { Journal } from '../../journal/file.ts'
@@ -16,6 +16,7 @@ import { withRelease } from './source.ts'
 
 /** Where what slotgate boots is reached. */
 export const LOOPBACK = '127.0.0.1'
+export const loopback = (port: number): Address => ({ kind: 'tcp', host: LOOPBACK, port })
 
 export interface BootSettings {
   health: HealthConfig
@@ -47,6 +48,12 @@ export interface Started {
   identity: Facts
   /** On which ports it listens, as far as the system tells: it may have taken others than it was given. */
   listeningPorts(): Promise<number[]>
+  /**
+   * Where something else accepts connections in its place before it listens itself.
+   *
+   * @returns null once it listens on its public port, or nobody can tell; why it does not when the time is over
+   */
+  whenListening?(health: HealthConfig, signal: AbortSignal): Promise<string | null>
 }
 
 /**
@@ -65,10 +72,10 @@ export async function boot(
   const { instance, identity } = started
   await note(options, request, bootId, 'booting', { ...identity, port, internal_port: internalPort })
   const settings = options.settings()
-  const problem = await becomeHealthy(settings, request, started)
+  const { problem, internal } = await becomeHealthy(settings, request, started)
   if (problem === null) {
     await note(options, request, bootId, 'booted', { pid: instance.pid })
-    return instance
+    return { ...instance, internal }
   }
   await instance.stop(settings.stopWithinMs)
   const output = instance.output()
@@ -93,7 +100,13 @@ async function note(
     .catch((error) => log.error({ service, release, err: error }, 'the journal could not be written'))
 }
 
-/** @returns null once it is healthy, else why it is not, or that nobody waits for it any more */
+interface Health {
+  /** null once it is healthy, else why it is not, or that nobody waits for it any more. */
+  problem: string | null
+  /** Where it was asked, and is from now on. */
+  internal: Address
+}
+
 async function becomeHealthy(
   { health }: BootSettings,
   { rehearsal, signal }: BootRequest,
@@ -143,7 +156,7 @@ export function bootInSlot(
 
 /** What the config gives to a release: its secrets, and above them its variables. */
 export const configured = (
-  { env }: Pick<RunConfig, 'env'>,
+  { env }: Variables,
   release: string,
   { variables }: Secrets,
 ): Record<string, string> => ({
@@ -169,7 +182,11 @@ export const bootVariables = (
   ...(rehearsal && { [ENV.rehearsal]: '1' }),
 })
 
-/** Lines go to the log, each with whose it is. */
+/**
+ * Lines go to the log, each with whose it is.
+ *
+ * @param tell is given each of them, too
+ */
 export const logOf = (
   { service, log }: BootOptions,
   { release, slot, secrets }: { release: string; slot: SlotName; secrets: Secrets },

@@ -60,6 +60,12 @@ export interface Driver {
    *   is one (`shutting_down`); nothing is left running then
    */
   boot(request: BootRequest): Promise<Instance>
+  /**
+   * Ends what an earlier slotgate booted and this one has not taken over, where the system's processes do not tell.
+   *
+   * @param keep the boots that were taken over
+   */
+  endLeftovers?(keep: ReadonlySet<string>): Promise<void>
   /** Begins to remove the files of releases that are not needed, where the driver keeps such; resolves when it has. */
   tidy?(needed: ReadonlySet<string>): Promise<void>
   /** Begins nothing more; resolves when nothing of it is under way. */

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Address, RunConfig } from '../../config/types.ts'
+import type { RunConfig } from '../../config/types.ts'
 import { ENV, type SlotName } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import { listeningPortsOf } from '../../ports.ts'
@@ -28,6 +28,7 @@ import {
   configured,
   LOOPBACK,
   logOf,
+  loopback,
 } from './boot.ts'
 import type { BootRequest, Driver, Instance } from './driver.ts'
 import { type Source, withRelease } from './source.ts'
@@ -199,13 +200,14 @@ interface Spawn {
 /** Spawns in a process group of its own, so that a stop reaches what the command started, too. */
 async function start(
   options: ProcessDriverOptions,
-  { release, slot }: BootRequest,
-  { id, cwd, env, secrets }: Spawn,
-  command: readonly string[] = options.releases.command,
+  { release, slot, onLine }: BootRequest,
+  { from, command, id, cwd, env, secrets }: Spawn,
 ): Promise<Running> {
   const { service, stateDir, log } = options
   const [file = '', ...args] = command.map((part) => withRelease(part, release))
-  const { output, writeFd } = Output.create({ ...logOf(options, { release, slot, secrets }), stateDir, id })
+  const tell = onLine && ((line: string) => onLine(from, line))
+  const told = logOf(options, { release, slot, secrets }, tell)
+  const { output, writeFd } = Output.create({ ...told, stateDir, id })
   const sink = writeFd ?? 'ignore'
   const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', sink, sink] })
   if (writeFd !== null) closeSync(writeFd)
@@ -242,15 +244,14 @@ function toInstance(
   running: Running,
   { bootId, port, internalPort }: BootFacts,
 ): Instance {
-  const at = (number: number): Address => ({ kind: 'tcp', host: LOOPBACK, port: number })
   return {
     release,
     bootId,
     pid: running.pid,
     startedAt: running.startedAt,
     takenOver: running.takenOver,
-    publicAddresses: [at(port)],
-    internal: at(internalPort),
+    publicAddresses: [loopback(port)],
+    internal: loopback(internalPort),
     exited: running.exited,
     output: () => running.output.lines,
     letGo: running.letGo,

@@ -1,0 +1,336 @@
+// Releases that are images: each boot is a container of an engine, on fresh ports of this machine's loopback. What an earlier
+// slotgate had booted is taken over as it runs; other people's containers are never touched.
+import { randomUUID } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { DockerReleases } from '../../config/types.ts'
+import type { SlotName } from '../../contract.ts'
+import { messageOf, SlotgateError } from '../../errors.ts'
+import { listeningPortsBeside } from '../../ports.ts'
+import { NO_SECRETS, readSecrets, type Secrets } from '../env-file.ts'
+import {
+  type BootFacts,
+  type BootOptions,
+  boot,
+  bootInSlot,
+  bootVariables,
+  configured,
+  LOOPBACK,
+  logOf,
+  loopback,
+  type Started,
+} from './boot.ts'
+import { Container, type ContainerState, inspect, removeContainer, stopContainer } from './container.ts'
+import type { BootRequest, Driver, Instance } from './driver.ts'
+import { type Engine, EngineRefusal, engineAt, isGone } from './engine.ts'
+import { identifyByName, withRelease } from './source.ts'
+
+/** A leftover serves nobody any more; it gets a moment to end what it does. */
+const END_WITHIN_MS = 5_000
+/** What the engine keeps of a container's output; what matters of it is in the log of slotgate. */
+const LOGS = { Type: 'json-file', Config: { 'max-size': '8m', 'max-file': '2' } }
+/** Within a network of its own, a container listens wherever the engine looks for it. */
+const EVERY_INTERFACE = '0.0.0.0'
+/** The network of the machine itself. */
+const HOST_NETWORK = 'host'
+
+const LABEL = {
+  /** Which state folder it belongs to. */
+  state: 'slotgate.state',
+  /** Which run of slotgate booted it. */
+  run: 'slotgate.run',
+  service: 'slotgate.service',
+  release: 'slotgate.release',
+  slot: 'slotgate.slot',
+  boot: 'slotgate.boot',
+} as const
+const RUN = randomUUID()
+
+export interface DockerDriverOptions extends BootOptions {
+  releases: DockerReleases
+}
+
+export function createDockerDriver(options: DockerDriverOptions): Driver {
+  const engine = engineAt(options.releases.engine)
+  /** What an engine that was away at the start has still to be asked for. */
+  let keep: ReadonlySet<string> | null = null
+
+  async function endLeftovers(): Promise<void> {
+    if (keep === null) return
+    await removeLeftovers(options, engine, keep)
+    keep = null
+  }
+
+  return {
+    boots: true,
+    isFixed: false,
+    identify: identifyByName,
+    async boot(request) {
+      await endLeftovers()
+      return bootContainer(options, engine, request)
+    },
+    find: (release, slot) => find(options, engine, release, slot),
+    async endLeftovers(booted) {
+      keep = booted
+      const { service, log } = options
+      await endLeftovers().catch((error) =>
+        log.warn(
+          { service, err: error },
+          `what an earlier slotgate left over is ended later: ${messageOf(error)}`,
+        ),
+      )
+    },
+  }
+}
+
+async function bootContainer(
+  options: DockerDriverOptions,
+  engine: Engine,
+  request: BootRequest,
+): Promise<Instance> {
+  const { release, signal } = request
+  const secrets = await readSecrets(options.releases.envFile, release)
+  const image = withRelease(options.releases.image, release)
+  await pullIfMissing(engine, { release, image, signal })
+  const state = await identityOf(options.stateDir)
+  return boot(options, request, (facts) =>
+    start(options, engine, request, { ...facts, image, state, secrets }),
+  )
+}
+
+interface Pull {
+  release: string
+  image: string
+  signal: AbortSignal
+}
+
+/** @throws SlotgateError `image_unavailable`, or the signal's own reason where that is one */
+async function pullIfMissing(engine: Engine, { release, image, signal }: Pull): Promise<void> {
+  const name = encodeURIComponent(image)
+  try {
+    if (await exists(engine, `/images/${name}/json`)) return
+    const pull = { method: 'POST', path: `/images/create?fromImage=${name}`, withinMs: 0, signal } as const
+    const problem = await problemOfPull(engine.follow(pull))
+    if (problem !== null) throw new EngineRefusal(500, problem)
+  } catch (error) {
+    if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
+    if (!(error instanceof EngineRefusal)) throw error
+    throw new SlotgateError('image_unavailable', { release, image, detail: error.message }, { cause: error })
+  }
+}
+
+/** The engine tells of a pull as it goes, a line of JSON each; a failure comes as one of them. */
+async function problemOfPull(chunks: AsyncIterable<Buffer>): Promise<string | null> {
+  let text = ''
+  for await (const chunk of chunks) text = (text + chunk).slice(-LAST_WORDS)
+  const [, said] = /\{[^\n]*"error":"((?:[^"\\]|\\.)*)"[^\n]*\s*$/.exec(text) ?? []
+  return said === undefined ? null : JSON.parse(`"${said}"`)
+}
+const LAST_WORDS = 16 * 1024
+
+async function exists(engine: Engine, path: string): Promise<boolean> {
+  try {
+    await engine.ask({ method: 'GET', path })
+    return true
+  } catch (error) {
+    if (isGone(error)) return false
+    throw error
+  }
+}
+
+interface Start extends BootFacts {
+  image: string
+  state: string
+  secrets: Secrets
+}
+
+async function start(
+  options: DockerDriverOptions,
+  engine: Engine,
+  request: BootRequest,
+  { image, state, secrets, ...facts }: Start,
+): Promise<Started> {
+  const { service, releases } = options
+  const { release, slot } = request
+  const isHost = releases.network === HOST_NETWORK
+  const variables = {
+    ...configured(releases, release, secrets),
+    ...bootVariables(options, request, facts, isHost ? LOOPBACK : EVERY_INTERFACE),
+  }
+  const ports = [facts.port, facts.internalPort]
+  const container = await run(engine, release, `slotgate-${service}-${release}-${facts.bootId.slice(0, 8)}`, {
+    Image: image,
+    ...(releases.command && { Cmd: releases.command.map((part) => withRelease(part, release)) }),
+    Env: Object.entries(variables).map(([name, value]) => `${name}=${value}`),
+    Labels: {
+      [LABEL.state]: state,
+      [LABEL.run]: RUN,
+      [LABEL.service]: service,
+      [LABEL.release]: release,
+      [LABEL.slot]: slot,
+      [LABEL.boot]: facts.bootId,
+    },
+    ...(!isHost && { ExposedPorts: Object.fromEntries(ports.map((port) => [`${port}/tcp`, {}])) }),
+    HostConfig: {
+      // Reaps what is left over and passes SIGTERM on: an app need not know that it is process 1.
+      Init: true,
+      LogConfig: LOGS,
+      Binds: releases.volumes.map((volume) => withRelease(volume, release)),
+      ...(releases.network && { NetworkMode: releases.network }),
+      ...(!isHost && {
+        PortBindings: Object.fromEntries(
+          ports.map((port) => [`${port}/tcp`, [{ HostIp: LOOPBACK, HostPort: `${port}` }]]),
+        ),
+      }),
+      // Without swap above it, the limit is the limit.
+      ...(releases.memoryBytes && { Memory: releases.memoryBytes, MemorySwap: releases.memoryBytes }),
+      ...(releases.cpus && { NanoCpus: Math.round(releases.cpus * 1e9) }),
+    },
+  })
+  const { id, pid, startedAt } = container
+  // In the network of the machine everybody's ports would be told, and outside of Linux none.
+  const listeningPorts = async () => (isHost || pid === null ? [] : listeningPortsBeside(pid))
+  return {
+    instance: follow(options, engine, { container, release, slot, secrets, takenOver: false, ...facts }),
+    identity: { pid, container: id, start_time: startedAt, image },
+    listeningPorts,
+    whenListening: ({ withinMs, intervalMs }, signal) =>
+      whenListed(facts.port, listeningPorts, { withinMs, intervalMs, signal }),
+  }
+}
+
+interface Waiting {
+  withinMs: number
+  intervalMs: number
+  signal: AbortSignal
+}
+
+/** The engine accepts connections to a published port whether anybody listens within the container or not. */
+async function whenListed(
+  port: number,
+  listeningPorts: () => Promise<number[]>,
+  { withinMs, intervalMs, signal }: Waiting,
+): Promise<string | null> {
+  const until = performance.now() + withinMs
+  for (;;) {
+    const ports = await listeningPorts()
+    if (ports.length === 0 || ports.includes(port) || signal.aborted) return null
+    if (performance.now() >= until) return 'it is healthy, but its public port accepts no connections'
+    await pause(intervalMs)
+  }
+}
+
+/** @throws SlotgateError `target_boot_failed` with what the engine says; nothing is left of the container then */
+async function run(engine: Engine, release: string, name: string, config: object): Promise<ContainerState> {
+  let id: string | undefined
+  try {
+    const create = { method: 'POST', path: `/containers/create?name=${name}`, body: config } as const
+    id = ((await engine.ask(create)) as { Id: string }).Id
+    await engine.ask({ method: 'POST', path: `/containers/${id}/start` })
+    const state = await inspect(engine, id)
+    if (state === null) throw new EngineRefusal(404, 'it was removed at once')
+    return state
+  } catch (error) {
+    if (id !== undefined) await removeContainer(engine, id).catch(() => {})
+    if (!(error instanceof EngineRefusal)) throw error
+    const detail = `its container cannot be started (${error.message})`
+    throw new SlotgateError('target_boot_failed', { release, detail, output: [] }, { cause: error })
+  }
+}
+
+/** The container that the journal says is in the slot, if it is the very same, since the same start. */
+async function find(
+  options: DockerDriverOptions,
+  engine: Engine,
+  release: string,
+  slot: SlotName,
+): Promise<Instance | null> {
+  const found = bootInSlot(options, release, slot)
+  if (!found) return null
+  const { bootId, container: id, startTime, port, internalPort } = found
+  if (id === null || port === null || internalPort === null) return null
+  const { service, log } = options
+  const container = await inspect(engine, id).catch((error) => {
+    log.warn({ service, slot, release, err: error }, `${release} is not taken over: ${messageOf(error)}`)
+    return null
+  })
+  if (!container?.running || container.startedAt !== startTime) return null
+  // Only for what it writes from here on; that it cannot be read now is told at the next boot.
+  const secrets = await readSecrets(options.releases.envFile, release).catch(() => NO_SECRETS)
+  return follow(options, engine, {
+    container,
+    release,
+    slot,
+    secrets,
+    takenOver: true,
+    bootId,
+    port,
+    internalPort,
+  })
+}
+
+interface Followed extends BootFacts {
+  container: ContainerState
+  release: string
+  slot: SlotName
+  secrets: Secrets
+  takenOver: boolean
+}
+
+function follow(
+  options: DockerDriverOptions,
+  engine: Engine,
+  { container: state, release, slot, secrets, takenOver, bootId, port, internalPort }: Followed,
+): Instance {
+  const { stateDir, log } = options
+  const told = logOf(options, { release, slot, secrets })
+  const container = new Container({ ...told, engine, container: state, bootId, stateDir, log })
+  return {
+    release,
+    bootId,
+    pid: state.pid,
+    startedAt: new Date(state.startedAt),
+    takenOver,
+    publicAddresses: [loopback(port)],
+    internal: loopback(internalPort),
+    exited: container.exited,
+    output: () => container.lines,
+    stop: (withinMs) => container.stop(withinMs),
+    letGo: () => container.letGo(),
+  }
+}
+
+/** What tells the containers of this state folder from those of any other, also on another machine or within a container. */
+async function identityOf(stateDir: string): Promise<string> {
+  const file = join(stateDir, 'id')
+  await writeFile(file, randomUUID(), { flag: 'wx', mode: 0o600 }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+  return readFile(file, 'utf8')
+}
+
+/** Ends and removes the containers of this state folder that an earlier slotgate booted, but for those taken over. */
+async function removeLeftovers(
+  { service, stateDir, log }: DockerDriverOptions,
+  engine: Engine,
+  keep: ReadonlySet<string>,
+): Promise<void> {
+  const filters = encodeURIComponent(
+    JSON.stringify({ label: [`${LABEL.state}=${await identityOf(stateDir)}`] }),
+  )
+  const path = `/containers/json?all=1&filters=${filters}`
+  const ours = (await engine.ask({ method: 'GET', path })) as { Id: string; Labels: Record<string, string> }[]
+  const leftovers = ours.filter(
+    ({ Labels }) => Labels[LABEL.run] !== RUN && !keep.has(Labels[LABEL.boot] ?? ''),
+  )
+  if (leftovers.length > 0)
+    log.warn(
+      { service, containers: leftovers.map(({ Id }) => Id) },
+      `stopping ${leftovers.length} containers that an earlier slotgate left over`,
+    )
+  for (const { Id } of leftovers) {
+    await stopContainer(engine, Id, END_WITHIN_MS)
+    await removeContainer(engine, Id)
+  }
+}
