@@ -282,8 +282,11 @@ async function longJournal(t: Test): Promise<{ journal: Journal; file: string }>
   return { journal, file }
 }
 
-const seqsAfter = async (journal: Journal, seq: number): Promise<number[]> =>
-  (await Array.fromAsync(journal.after(seq))).map((record) => record.seq)
+async function seqsAfter(journal: Journal, seq: number): Promise<number[]> {
+  const seqs: number[] = []
+  for await (const record of journal.after(seq)) seqs.push(record.seq)
+  return seqs
+}
 
 const countedFrom = (first: number, last: number): number[] =>
   Array.from({ length: last - first + 1 }, (_, n) => first + n)
