@@ -150,8 +150,12 @@ const keepsWorking = ({ live, to }: AdviceFacts): string =>
   live ? `${live.release} goes on working at ${to}` : 'Nothing is live that could stop working'
 
 const SENTENCES: Record<AdviceVerdict, (facts: AdviceFacts) => string> = {
-  breaks_live: ({ live, to }) =>
-    `${live ? worksWith(live) : ''} and serves: at ${to} it would not work any more.`,
+  breaks_live: ({ live, to, current }) => {
+    const serves = `${live ? worksWith(live) : ''} and serves`
+    if (live === null || fits(live, current) !== false)
+      return `${serves}: at ${to} it would not work any more.`
+    return `${serves}: it does not work at ${current} as it is${to === current ? '' : `, nor would it at ${to}`}.`
+  },
   two_way_door: (facts) => {
     const target = facts.previous.find((one) => fits(one, facts.to))
     return `${keepsWorking(facts)}, and a rollback stays possible: ${target ? worksWith(target) : ''}.`
@@ -191,7 +195,7 @@ function hintOf(
       return `Promote ${staged.release} first: it works with ${current} and with ${to}.`
     }
     if (noCommon) return noCommon.hint
-    return `First promote a release whose range contains ${current === null ? to : `${current} and ${to}`}.`
+    return `First promote a release whose range contains ${current === null || current === to ? to : `${current} and ${to}`}.`
   }
   if (verdict !== 'one_way_door') return undefined
   if (highest !== null && highest !== current)

@@ -40,6 +40,22 @@ const TABLE: Row[] = [
     hints: /ship an intermediate release whose range contains 43 and 44\./,
   },
   {
+    what: 'live does not work as it is, and would not further on either',
+    given: { live: declared('r42', 41, 42), to: 44 },
+    verdict: 'breaks_live',
+    breaks: [],
+    says: /r42 works with schema 41 to 42 and serves: it does not work at 43 as it is, nor would it at 44\./,
+    hints: /whose range contains 43 and 44\./,
+  },
+  {
+    what: 'live does not work as it is, and nothing would change',
+    given: { live: declared('r42', 41, 42), to: 43 },
+    verdict: 'breaks_live',
+    breaks: [],
+    says: /and serves: it does not work at 43 as it is\./,
+    hints: /whose range contains 43\./,
+  },
+  {
     what: 'A08: the last step of a rename',
     given: { previous: [declared('r43', 43, 44)] },
     verdict: 'two_way_door',
