@@ -508,6 +508,14 @@ export const ERRORS = {
     'Promote one: slotgate deploy RELEASE.',
     RETRY,
   ),
+  paused: entry(
+    503,
+    'relay',
+    'operator',
+    'This service is paused for the moment.',
+    'Let requests go on: slotgate resume. How many wait, and how long, is `hold` in the config.',
+    RETRY,
+  ),
   live_down: entry(
     503,
     'relay',

@@ -106,6 +106,11 @@ const buildService = (name: string, service: WholeService, folder: string): Serv
   },
   schema: service.schema === 'off' ? 'off' : buildSchema(service.schema),
   drain: { withinMs: service.drain.within, tunnelsWithinMs: service.drain.tunnels_within },
+  hold: {
+    withinMs: service.hold.within,
+    requests: service.hold.requests,
+    nothingLive: service.hold.nothing_live,
+  },
   ...(service.first !== null && { first: service.first }),
   ...(service.bake && { bake: buildBake(service.bake) }),
   previous: service.previous,

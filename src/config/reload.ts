@@ -10,6 +10,7 @@ const FIXED_SERVICE_KEYS = {
   pathPrefix: 'path_prefix',
   releases: 'releases',
   slots: 'slots',
+  hold: 'hold',
   first: 'first',
 } as const satisfies Partial<Record<keyof ServiceConfig, string>>
 

@@ -228,6 +228,22 @@ const SERVICE = map({
     }),
     'what happens to open requests after a switch',
   ),
+  hold: nested(
+    map({
+      within: defaulted(
+        duration(),
+        '10s',
+        'how long a request waits while the service is paused, before it gets a 503',
+      ),
+      requests: defaulted(
+        count(0, MANY),
+        '1000',
+        'how many wait at once; the next one gets a 503 right away',
+      ),
+      nothing_live: defaulted(onOrOff, 'off', 'whether requests also wait while nothing is live yet'),
+    }),
+    'what happens to requests while the service takes none',
+  ),
   first: optional(
     firstRelease,
     'on an empty journal, the release to boot (with `slots`: the slot) and promote, through the gate',

@@ -99,6 +99,15 @@ export interface BakeConfig {
   minRequests: number
 }
 
+/** Requests that wait until the service takes them. */
+export interface HoldConfig {
+  withinMs: number
+  /** How many at once, over all threads. */
+  requests: number
+  /** Whether they also wait while nothing is live yet, not only while the service is paused. */
+  nothingLive: boolean
+}
+
 export interface ServiceConfig {
   name: string
   /** Lower case, without port; empty: any host. */
@@ -110,6 +119,7 @@ export interface ServiceConfig {
   health: HealthConfig
   schema: { path: string; withinMs: number; intervalMs: number } | 'off'
   drain: { withinMs: number; tunnelsWithinMs: number }
+  hold: HoldConfig
   first?: string
   bake?: BakeConfig
   previous: 'keep' | 'stop'

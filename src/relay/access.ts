@@ -23,7 +23,7 @@ export function logExchange({ config, log, lines }: AccessLog, known: Known): vo
   const { error } = known
   if (error && error.entry.blame !== 'client') log.warn(fieldsOf(known), 'exchange')
   else if (!config.accessLog || !log.isLevelEnabled('info')) return
-  else if (error || known.claim === null) log.info(fieldsOf(known), 'exchange')
+  else if (error || known.claim === null || known.heldMs > 0) log.info(fieldsOf(known), 'exchange')
   else lines.write(goodLine(known))
 }
 
@@ -42,6 +42,7 @@ function fieldsOf(known: Known): object {
     bytes: known.bytes,
     duration_ms: round(known.ageMs),
     upstream_ms: upstreamMs < 0 ? undefined : round(upstreamMs),
+    held_ms: known.heldMs > 0 ? round(known.heldMs) : undefined,
     client: known.client,
     code,
     ...(error?.cause !== undefined && { err: error.cause }),

@@ -20,6 +20,7 @@ import { createRouter } from './route.ts'
 import { until } from './until.ts'
 import { createUpgrades } from './upgrade/server.ts'
 import { Upstreams } from './upstream.ts'
+import { WaitingRoom } from './waiting.ts'
 
 export interface DoorOptions {
   relay: RelayConfig
@@ -42,6 +43,8 @@ export interface Door {
   listen(at: ListenAddress, options: { reusePort: boolean }): Promise<ListenAddress>
   /** From the next claim of that slot on; null: the slot holds nothing. */
   setBackend(service: number, slot: SlotName, backend: Backend | null): void
+  /** Lets in who waits for this service, if it takes requests. */
+  letIn(service: number): void
   /** Ends what is still open of these generations in this thread, tunnels one after the other; returns how many. */
   cut(service: number, generations: readonly number[], kind: ClaimKind): number
   /** Drops the kept connections to a retired release's addresses. */
@@ -57,7 +60,8 @@ const CUT_MS = 2_000
 const CUT_APART_MS = 5
 const CUT_ALL_MS = 2_000
 
-const limitsOf = (config: RelayConfig): number[] => [
+const limitsOf = (config: RelayConfig, services: readonly ServiceConfig[]): number[] => [
+  ...services.map(({ hold }) => hold.withinMs),
   config.headTimeoutMs,
   config.keepAliveTimeoutMs,
   config.stallTimeoutMs,
@@ -79,7 +83,7 @@ const WRITE_AHEAD_BYTES = 16 * 1024
 
 export function createDoor({ relay: config, services, table, worker, log, lines }: DoorOptions): Door {
   const clients = new Set<ClientConnection>()
-  const clock = new Clock(limitsOf(config), tick)
+  const clock = new Clock(limitsOf(config, services), tick)
   const buffers = new Buffers()
   const upstreams = new Upstreams({
     idleMs: config.upstreamIdleMs,
@@ -88,6 +92,7 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
     buffers,
     nowMs: () => clock.nowMs,
   })
+  const waiting = new WaitingRoom(table, worker)
   const upgrades = createUpgrades(() => front, config)
   let closing = false
   const front: Front = {
@@ -97,6 +102,7 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
     table,
     worker,
     upstreams,
+    waiting,
     heads: new HeadReader(config),
     buffers,
     clock,
@@ -141,6 +147,7 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
       return { host, port: typeof address === 'object' && address ? address.port : port }
     },
     setBackend: (service, slot, backend) => upstreams.set(service, slot, backend),
+    letIn: (service) => waiting.letIn(service),
     cut(service, generations, kind) {
       const cut = open().filter((one) => one.isOf(service, generations, kind))
       if (kind === 'tunnels') cutApart(cut)
@@ -153,6 +160,7 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
       const closed = server.listening ? once(server, 'close') : undefined
       server.close()
       for (const client of clients) client.closeIdle()
+      waiting.close()
       await until(isEmpty, withinMs)
       for (const one of open()) one.cut()
       await until(isEmpty, CUT_MS)

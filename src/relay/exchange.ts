@@ -1,6 +1,7 @@
 // A request's journey, told from top to bottom: from its head to the app, and from the app's head to the last octet.
 // Each step goes on or throws; what is thrown becomes the answer. Runs in the thread of the client's connection.
 import { type Code, SlotgateError } from '../errors.ts'
+import type { Claim } from '../slots/table.ts'
 import type { Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
 import type { AppConnection, Asker } from './http1/app.ts'
@@ -19,6 +20,12 @@ const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** RFC 9110 §9.2.2. A body may have been sent in part, so only requests without one. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
+
+/** So much of a body is taken from a client whose request waits; then its connection is no longer read. */
+const KEPT_BYTES = 64 * 1024
+
+const NOTHING = Buffer.alloc(0)
+const WRITTEN: Taken = { held: false, full: false }
 
 /** Over so long the rate of a request's body is looked at. */
 const RATE_WINDOW_MS = 30_000
@@ -50,6 +57,8 @@ export class Exchange extends Journey implements Asker {
   readonly #client: Client
   #request: Request | null = null
   #body: BodyReader | null = null
+  /** What was read of the body while the request waits. */
+  #kept = NOTHING
   #pool: Pool | null = null
   #app: AppConnection | null = null
   /** The request's head as it was sent, for the one case in which it is sent again. */
@@ -116,10 +125,50 @@ export class Exchange extends Journey implements Asker {
 
   #forward(request: Request, body: BodyReader, buffer: Buffer): void {
     const { heads, config } = this.front
-    const pool = this.enter(request)
-    this.#pool = pool
+    const route = this.find(request)
     const fields = this.fieldsFor(request, heads)
     this.#outgoing = requestHead(request.method, request.target, fields, config.upstreamReuse)
+    const pool = this.enter(route)
+    if (typeof pool !== 'string') this.#askOneOf(pool, request, body, buffer)
+    else {
+      this.#client.expect(this.wait(pool, route))
+      this.#keep(body, buffer)
+    }
+  }
+
+  /** The buffer is about to be read into again. */
+  #keep({ from, to, done }: BodyReader, buffer: Buffer): void {
+    this.#kept = Buffer.concat([this.#kept, buffer.subarray(from, to)])
+    if (!done && this.#kept.length >= KEPT_BYTES) this.#client.pause()
+  }
+
+  /** Its wait is over: it is counted in a slot. */
+  letIn(claim: Claim): void {
+    this.stopWaiting()
+    try {
+      const pool = this.entered(claim)
+      if (this.#request !== null && this.#body !== null) this.#goOn(pool, this.#request, this.#body)
+    } catch (error) {
+      this.refuse(error)
+    }
+  }
+
+  #goOn(pool: Pool, request: Request, body: BodyReader): void {
+    const kept = this.#kept
+    this.#kept = NOTHING
+    body.from = 0
+    body.to = kept.length
+    if (!body.done) this.#client.resume()
+    this.#askOneOf(pool, request, body, kept)
+  }
+
+  /** It waited in vain. */
+  turnAway(): void {
+    if (this.waitsFor !== null) this.refuse(new SlotgateError(this.waitsFor))
+  }
+
+  #askOneOf(pool: Pool, request: Request, body: BodyReader, buffer: Buffer): void {
+    this.#pool = pool
     if (request.awaitsContinue && !body.done && body.to === body.from) this.#client.write(CONTINUE)
     this.#ask(pool.borrow(), body, buffer)
   }
@@ -153,8 +202,11 @@ export class Exchange extends Journey implements Asker {
     this.taken = WRITTEN
     try {
       const next = this.#receive(body, buffer, start, end)
-      if (this.#app !== null) this.#send(this.#app, '', body, buffer)
-      this.#expectOn()
+      if (this.waitsFor !== null) this.#keep(body, buffer)
+      else {
+        if (this.#app !== null) this.#send(this.#app, '', body, buffer)
+        this.#expectOn()
+      }
       return next
     } catch (error) {
       this.abandon(error)
@@ -208,8 +260,8 @@ export class Exchange extends Journey implements Asker {
 
   /** The app has answered: its head goes on with what is at hand of the body, in one write. */
   answered(head: HeadReader, response: Response, content: Content): Taken {
-    // Asking begins with the exchange, but for a request that is sent a second time.
-    this.upstreamMs = this.ageMs
+    // Asking begins with the exchange, or with the end of its wait, but for a request that is sent a second time.
+    this.upstreamMs = this.ageMs - this.heldMs
     this.#outgoing = ''
     this.status = head.status
     if (isEventStream(head)) this.toTunnel()
@@ -298,7 +350,8 @@ export class Exchange extends Journey implements Asker {
 
   /** The time for what is waited for is up. */
   expired(): void {
-    this.abandon(new SlotgateError(this.#blame()))
+    if (this.waitsFor !== null) this.turnAway()
+    else this.abandon(new SlotgateError(this.#blame()))
   }
 
   #blame(): Code {
@@ -313,7 +366,7 @@ export class Exchange extends Journey implements Asker {
   tick(nowMs: number): void {
     const { bodyRateBytes, bodyRateWindowMs = RATE_WINDOW_MS } = this.front.config
     if (bodyRateBytes === 0 || this.isReceived) return
-    const waits = this.#windowBegan === 0 || this.#app?.isFull
+    const waits = this.waitsFor !== null || this.#windowBegan === 0 || this.#app?.isFull
     if (!waits && nowMs - this.#windowBegan < bodyRateWindowMs) return
     const least = (bodyRateBytes * bodyRateWindowMs) / 1_000
     const tooSlow = !waits && this.#received - this.#windowReceived < least
@@ -346,6 +399,7 @@ export class Exchange extends Journey implements Asker {
   /** The exit of every failed exchange. */
   refuse(thrown: unknown): void {
     if (this.isSettled) return
+    this.stopWaiting()
     if (this.requestId === '') this.requestId = createRequestId()
     const error = asSlotgateError(asRefusal(thrown, this.front.config), this.requestId)
     this.error = error
@@ -372,6 +426,3 @@ export class Exchange extends Journey implements Asker {
     this.#client.finish(this.#closes)
   }
 }
-
-const NOTHING = Buffer.alloc(0)
-const WRITTEN: Taken = { held: false, full: false }

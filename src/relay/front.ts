@@ -9,6 +9,7 @@ import type { Buffers } from './http1/buffers.ts'
 import type { HeadReader } from './http1/head.ts'
 import type { Route, Routed } from './route.ts'
 import type { Upstreams } from './upstream.ts'
+import type { WaitingRoom } from './waiting.ts'
 
 export interface Front {
   readonly config: RelayConfig
@@ -18,6 +19,7 @@ export interface Front {
   /** Whose claim cells this thread counts in. */
   readonly worker: number
   readonly upstreams: Upstreams
+  readonly waiting: WaitingRoom
   /** Reads the heads of requests. */
   readonly heads: HeadReader
   /** What connections of both sides read into: each read is taken care of before the next. */

@@ -1,7 +1,7 @@
 // What a request and an upgrade have in common on their way: who asks, which service and slot it counts in, and the one
 // end of it. Runs in the thread of the client's connection.
 import { SlotgateError } from '../errors.ts'
-import type { Claim, ClaimKind, Outcome } from '../slots/table.ts'
+import type { Claim, ClaimKind, Closed, Outcome } from '../slots/table.ts'
 import { logExchange } from './access.ts'
 import { clientOf, type Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
@@ -11,7 +11,9 @@ import { requestFields } from './http1/outgoing.ts'
 import type { Request } from './http1/request.ts'
 import type { Known } from './known.ts'
 import { createRequestId } from './request-id.ts'
+import type { Route } from './route.ts'
 import type { Pool } from './upstream.ts'
+import type { Waiter } from './waiting.ts'
 
 const ACCEPT = numberOf('accept')
 const REQUEST_ID = numberOf('x-request-id')
@@ -23,10 +25,12 @@ export const LINGER_MS = 1_000
 /** Harmless in a log and in a header. */
 const SAFE_ID = /^[\w.:+/=@-]{1,128}$/
 
-export abstract class Journey implements Known {
+export abstract class Journey implements Known, Waiter {
   readonly front: Front
   readonly #startedMs = performance.now()
   #settled = false
+  /** Where it waits, and why. */
+  #wait: { service: number; closed: Closed } | null = null
   readonly #from: Peer
   /** The client's `Accept`, which decides how a refusal looks. */
   accept = ''
@@ -40,6 +44,7 @@ export abstract class Journey implements Known {
   status = 0
   bytes = 0
   upstreamMs = -1
+  heldMs = 0
   error: SlotgateError | undefined
 
   constructor(front: Front, from: Peer) {
@@ -51,12 +56,21 @@ export abstract class Journey implements Known {
   /** Ends it at the end of a drain. */
   abstract cut(): void
 
+  abstract letIn(claim: Claim): void
+
+  abstract turnAway(): void
+
   get ageMs(): number {
     return performance.now() - this.#startedMs
   }
 
   get isSettled(): boolean {
     return this.#settled
+  }
+
+  /** Why it waits; null: it does not. */
+  get waitsFor(): Closed | null {
+    return this.#wait?.closed ?? null
   }
 
   /** Takes what the log and a refusal need from a head, whatever becomes of the request. */
@@ -73,22 +87,57 @@ export abstract class Journey implements Known {
     }
   }
 
+  /** @throws SlotgateError no_such_site or internal_path */
+  protected find(request: Request): Route {
+    const route = this.front.route(request)
+    this.service = route.service.name
+    return route
+  }
+
   /**
-   * Finds the service, and counts the request into its slot: the one that is live at this moment, whatever is switched
-   * meanwhile.
+   * Counts the request into the service's slot: the one that is live at this moment, whatever is switched meanwhile. Who
+   * waits already goes first.
    *
-   * @returns where its release is reached
-   * @throws SlotgateError no_such_site, internal_path, nothing_live or live_down
+   * @returns where its release is reached, or why the service takes no requests
+   * @throws SlotgateError live_down
    */
-  protected enter(request: Request): Pool {
-    const { table, worker, upstreams } = this.front
-    const { index, service } = this.front.route(request)
-    this.service = service.name
-    this.claim = table.claim(index, worker)
-    if (this.claim === null) throw new SlotgateError('nothing_live')
-    const { release, pool } = upstreams.pick(this.claim)
+  protected enter({ index }: Route): Pool | Closed {
+    const { table, worker, waiting } = this.front
+    if (!waiting.isEmpty) waiting.letIn(index)
+    const claim = table.claim(index, worker)
+    return typeof claim === 'string' ? claim : this.entered(claim)
+  }
+
+  /**
+   * @returns where the release is reached whose slot it counts in
+   * @throws SlotgateError live_down
+   */
+  protected entered(claim: Claim): Pool {
+    this.claim = claim
+    const { release, pool } = this.front.upstreams.pick(claim)
     this.release = release
     return pool
+  }
+
+  /**
+   * Waits until the service takes requests.
+   *
+   * @returns for how long at most, in milliseconds
+   * @throws SlotgateError paused or nothing_live: it may not wait
+   */
+  protected wait(closed: Closed, { index, service: { hold } }: Route): number {
+    const { waiting, isClosing } = this.front
+    const mayWait = !isClosing() && (closed === 'paused' || hold.nothingLive)
+    if (!mayWait || !waiting.take(index, this, hold.requests)) throw new SlotgateError(closed)
+    this.#wait = { service: index, closed }
+    return hold.withinMs
+  }
+
+  protected stopWaiting(): void {
+    if (this.#wait === null) return
+    this.front.waiting.leave(this.#wait.service, this)
+    this.#wait = null
+    this.heldMs = this.ageMs
   }
 
   /** @returns the fields that the app gets, each with its line end */
@@ -120,6 +169,7 @@ export abstract class Journey implements Known {
   settle(): void {
     if (this.#settled) return
     this.#settled = true
+    this.stopWaiting()
     const { table, worker } = this.front
     if (this.claim !== null) {
       const outcome = this.#outcome()

@@ -18,5 +18,7 @@ export interface Known {
   readonly bytes: number
   /** From asking the app to the head of its answer; below 0: it was not asked, or did not answer. */
   readonly upstreamMs: number
+  /** How long it waited until its service took requests. */
+  readonly heldMs: number
   readonly error: SlotgateError | undefined
 }

@@ -28,6 +28,7 @@ export interface Calls {
   /** Takes over all backends, then listens. */
   open(at: ListenAddress, options: { reusePort: boolean }, backends: readonly Placed[]): ListenAddress
   setBackend(placed: Placed): void
+  letIn(service: number): void
   cut(service: number, generations: readonly number[], kind: ClaimKind): number
   forget(addresses: readonly Address[]): void
   close(withinMs: number): void

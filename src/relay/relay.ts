@@ -47,6 +47,7 @@ export function createRelay(options: RelayOptions): Relay {
     },
     listen: () => doors.listen(),
     setBackend: (service, slot, backend) => doors.setBackend(service, slot, backend),
+    letIn: (service) => doors.letIn(service),
     cut: (service, generations, kind) => doors.cut(service, generations, kind),
     whenDrained: (service, generations, kind, signal) =>
       whenDrained(table, service, generations, kind, signal),
@@ -61,6 +62,7 @@ function doorOfMainThread({ listen, relay, services, table, log }: RelayOptions)
     threads: 0,
     listen: () => door.listen(listen, { reusePort: false }),
     setBackend: async (service, slot, backend) => door.setBackend(service, slot, backend),
+    letIn: (service) => door.letIn(service),
     cut: async (service, generations, kind) => door.cut(service, generations, kind),
     forget: (addresses) => door.forget(addresses),
     close: (withinMs) => door.close(withinMs),

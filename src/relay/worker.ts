@@ -62,6 +62,8 @@ function act(call: Call): unknown {
       const [{ service, slot, backend }] = call.args
       return door.setBackend(service, slot, backend)
     }
+    case 'letIn':
+      return door.letIn(...call.args)
     case 'cut':
       return door.cut(...call.args)
     case 'forget':

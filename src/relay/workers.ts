@@ -77,6 +77,10 @@ export class Workers {
     await Promise.all(this.#askAll('setBackend', [placed]))
   }
 
+  letIn(service: number): void {
+    void this.#askThoseWhoAnswer('letIn', [service])
+  }
+
   /** A thread that is stuck does it when it can; what it holds is not counted. */
   async cut(service: number, generations: readonly number[], kind: ClaimKind): Promise<number> {
     const counts = await this.#askThoseWhoAnswer('cut', [service, generations, kind])

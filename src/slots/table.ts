@@ -19,8 +19,13 @@ export type Outcome = (typeof OUTCOMES)[number]
 /** Exchanges that are over, by what the app made of them; those in which it had no say are not counted. */
 export type ExchangeCounts = Record<Outcome, number>
 
-/** The generation is kept in 31 bits of the word; 0 means that nothing was ever live. */
-const MAX_GENERATION = 2 ** 31 - 1
+/** The generation is kept in 30 bits of the word; 0 means that nothing was ever live. */
+const MAX_GENERATION = 2 ** 30 - 1
+
+/** The bits of the word below the generation. */
+const SLOT = 0b01
+const PAUSED = 0b10
+const GENERATION_SHIFT = 2
 
 /** Which slot is live, since which flip. `slot` is null while nothing was promoted yet (generation 0). */
 export interface Pointer {
@@ -36,6 +41,9 @@ export interface Claim {
   kind: ClaimKind
 }
 
+/** Why a service takes no requests just now. */
+export type Closed = 'paused' | 'nothing_live'
+
 export interface ClaimCounts {
   requests: number
   tunnels: number
@@ -47,7 +55,9 @@ export interface Layout {
 }
 
 const claimCells = GENERATION_CELLS * KINDS.length
-const cellsPerWorker = claimCells + GENERATION_CELLS * OUTCOMES.length
+const outcomeCells = GENERATION_CELLS * OUTCOMES.length
+/** One more, for the requests that wait. */
+const cellsPerWorker = claimCells + outcomeCells + 1
 const wordsPerService = (workers: number) => 1 + workers * cellsPerWorker
 
 /** @returns the buffer to hand to every thread that routes or switches */
@@ -59,8 +69,10 @@ export interface Table {
   readonly buffer: SharedArrayBuffer
   readonly layout: Readonly<Layout>
   pointer(service: number): Pointer
-  /** Counts one request in, for `worker`; null while nothing is live. The caller must `release` it exactly once. */
-  claim(service: number, worker: number): Claim | null
+  /**
+   * Counts one request in, for `worker`, unless the service takes none. The caller must `release` the claim exactly once.
+   */
+  claim(service: number, worker: number): Claim | Closed
   /** Moves a claim to the tunnels: an upgraded connection or an event stream, which drains on its own clock. */
   toTunnel(claim: Claim, worker: number): void
   release(claim: Claim, worker: number): void
@@ -73,7 +85,17 @@ export interface Table {
   /** The exchanges of one generation since its flip, or since the start of slotgate, over all workers. */
   exchanges(service: number, generation: number): ExchangeCounts
   /**
-   * Zeroes the claims of a worker; the exchanges that it counted stay. Only for one that is gone, with all of its
+   * Counts one request that waits, for `worker`, unless `limit` of them wait already. The caller must `letGo` of it exactly
+   * once.
+   *
+   * @returns whether it may wait
+   */
+  hold(service: number, worker: number, limit: number): boolean
+  letGo(service: number, worker: number): void
+  /** The requests that wait, over all workers. */
+  held(service: number): number
+  /**
+   * Zeroes the claims of a worker, and what waits there; the exchanges that it counted stay. Only for one that is gone, with all of its
    * connections: nobody else gives its claims back. The next to count under this number must not have begun.
    */
   forgetWorker(worker: number): void
@@ -81,17 +103,25 @@ export interface Table {
   claims(service: number, generation: number): ClaimCounts
   /** Whether the next flip finds its cell empty. */
   canFlip(service: number): boolean
-  /** The one store that moves traffic. Cannot fail once `canFlip` said yes. */
+  /** The one store that moves traffic. Cannot fail once `canFlip` said yes. A paused service stays paused. */
   flip(service: number, slot: SlotName): Pointer
   /** Sets the word at start-up from the journal; never used to switch. */
   restore(service: number, pointer: Pointer): void
+  isPaused(service: number): boolean
+  /**
+   * Once this has returned, no claim enters. With "no claim is left", read after it, none is there until the pause ends:
+   * a claim that came in between sees the bit when it looks again.
+   */
+  pause(service: number): void
+  resume(service: number): void
 }
 
-const encode = (generation: number, slot: SlotName): number => ((generation << 1) | SLOTS.indexOf(slot)) >>> 0
+const encode = ({ generation, slot }: Pointer): number =>
+  slot === null ? 0 : ((generation << GENERATION_SHIFT) | SLOTS.indexOf(slot)) >>> 0
 
 function decode(word: number): Pointer {
-  const generation = word >>> 1
-  return { generation, slot: generation === 0 ? null : (SLOTS[word & 1] ?? null) }
+  const generation = word >>> GENERATION_SHIFT
+  return { generation, slot: generation === 0 ? null : (SLOTS[word & SLOT] ?? null) }
 }
 
 export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
@@ -106,6 +136,7 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
     claimCells +
     (generation % GENERATION_CELLS) * OUTCOMES.length +
     OUTCOMES.indexOf(outcome)
+  const heldAt = (service: number, worker: number) => cellsAt(service, worker) + claimCells + outcomeCells
 
   function sum(cellOf: (worker: number) => number): number {
     let total = 0
@@ -132,12 +163,13 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
       const at = pointerAt(service)
       for (;;) {
         const word = Atomics.load(words, at)
+        if ((word & PAUSED) !== 0) return 'paused'
         const { generation, slot } = decode(word)
-        if (slot === null) return null
+        if (slot === null) return 'nothing_live'
         const cell = cellAt(service, worker, generation, 'requests')
         Atomics.add(words, cell, 1)
-        // Between the load and the count a flip may have come and its drain may already have read zero. Only if
-        // the word is still the same was this claim visible to every drain that starts after it.
+        // Between the load and the count a flip or a pause may have come and its drain may already have read zero. Only
+        // if the word is still the same was this claim visible to every drain that starts after it.
         if (Atomics.load(words, at) === word) return { service, generation, slot, kind: 'requests' }
         Atomics.sub(words, cell, 1)
       }
@@ -162,10 +194,22 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
         failed: sum((worker) => countAt(service, worker, generation, 'failed')),
       }
     },
+    hold(service, worker, limit) {
+      // Counted first, so that two threads cannot both take the last place.
+      Atomics.add(words, heldAt(service, worker), 1)
+      if (table.held(service) <= limit) return true
+      table.letGo(service, worker)
+      return false
+    },
+    letGo(service, worker) {
+      Atomics.sub(words, heldAt(service, worker), 1)
+    },
+    held: (service) => sum((worker) => heldAt(service, worker)),
     forgetWorker(worker) {
       for (let service = 0; service < services; service++) {
         const first = cellsAt(service, worker)
         for (let cell = first; cell < first + claimCells; cell++) Atomics.store(words, cell, 0)
+        Atomics.store(words, heldAt(service, worker), 0)
       }
     },
     claims(service, generation) {
@@ -182,13 +226,21 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
       return next <= MAX_GENERATION && requests + tunnels === 0
     },
     flip(service, slot) {
-      const next = table.pointer(service).generation + 1
-      forgetExchanges(service, next)
-      Atomics.store(words, pointerAt(service), encode(next, slot))
-      return { generation: next, slot }
+      const next = { generation: table.pointer(service).generation + 1, slot }
+      forgetExchanges(service, next.generation)
+      const paused = Atomics.load(words, pointerAt(service)) & PAUSED
+      Atomics.store(words, pointerAt(service), encode(next) | paused)
+      return next
     },
-    restore(service, { generation, slot }) {
-      Atomics.store(words, pointerAt(service), slot === null ? 0 : encode(generation, slot))
+    restore(service, pointer) {
+      Atomics.store(words, pointerAt(service), encode(pointer))
+    },
+    isPaused: (service) => (Atomics.load(words, pointerAt(service)) & PAUSED) !== 0,
+    pause(service) {
+      Atomics.or(words, pointerAt(service), PAUSED)
+    },
+    resume(service) {
+      Atomics.and(words, pointerAt(service), ~PAUSED)
     },
   }
   return table

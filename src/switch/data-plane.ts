@@ -32,6 +32,8 @@ export interface DataPlane {
    * @param backend null: the slot holds nothing. Without addresses its release is down, and claims answer 503
    */
   setBackend(service: number, slot: SlotName, backend: Backend | null): Promise<void>
+  /** Requests that wait for this service are let in, after its word has changed so that it takes them. */
+  letIn(service: number): void
   /** Ends what is still open of these generations; returns how many exchanges that were. */
   cut(service: number, generations: readonly number[], kind: ClaimKind): Promise<number>
   /** Resolves as soon as no claim of these generations is left, or when the signal calls the waiting off. */

@@ -108,12 +108,13 @@ export async function commitFlip(
 
 /** The store, and what becomes of the releases that lose their place by it. Nothing here can fail or wait. */
 function flip(service: Service, occupant: Occupant): Omit<Flipped, 'previous'> {
-  const { table, index, occupants, drains } = service
+  const { table, index, occupants, drains, dataPlane } = service
   const slot = idleSlot(service)
   const displaced = occupants.place(slot, occupant)
   // While the journal was written, who was in the slot may have died, and the front door was told so.
   void occupants.announce(slot)
   const { generation } = table.flip(index, slot)
+  dataPlane.letIn(index)
   occupant.generations.push(generation)
   drains.callOff(occupant)
   if (!occupant.instance) void occupants.revive(slot, occupant)

@@ -706,6 +706,7 @@ t.test('what is not written has its default', async (t) => {
         health: { path: '/healthz', intervalMs: 250, timeoutMs: 2_000, withinMs: 30_000 },
         schema: { path: '/schema/status', withinMs: 3_000, intervalMs: 5_000 },
         drain: { withinMs: 30_000, tunnelsWithinMs: 300_000 },
+        hold: { withinMs: 10_000, requests: 1_000, nothingLive: false },
         first: 'r1',
         previous: 'keep',
         hiddenPaths: [],
@@ -735,6 +736,7 @@ services:
       env: { DATABASE_URL: "\${DATABASE_URL}", LITERAL: "$\${DATABASE_URL}", ZERO: 007 }
     schema: off
     drain: { within: 0s, tunnels_within: 0s }
+    hold: { within: 250ms, requests: 0, nothing_live: on }
     bake: { max_error_ratio: 0.1, min_requests: 20 }
     previous: stop
 `)
@@ -766,6 +768,7 @@ services:
     },
     schema: 'off',
     drain: { withinMs: 0, tunnelsWithinMs: 0 },
+    hold: { withinMs: 250, requests: 0, nothingLive: true },
     bake: { forMs: 300_000, maxErrorRatio: 0.1, minRequests: 20 },
     previous: 'stop',
   })

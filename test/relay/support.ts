@@ -57,6 +57,7 @@ export const service = (part: Partial<ServiceConfig> = {}): ServiceConfig => ({
   pathPrefix: '/',
   health: { path: '/healthz', intervalMs: 250, timeoutMs: 2_000, withinMs: 30_000 },
   schema: 'off',
+  hold: { withinMs: 10_000, requests: 1_000, nothingLive: false },
   drain: { withinMs: 1_000, tunnelsWithinMs: 1_000 },
   previous: 'keep',
   hiddenPaths: [],

@@ -1,14 +1,29 @@
 // The pointer word and its claims: exact under threads that hammer it.
 import { Worker } from 'node:worker_threads'
 import t from 'tap'
-import { createBuffer, GENERATION_CELLS, openTable } from '../../src/slots/table.ts'
+import {
+  type Claim,
+  createBuffer,
+  GENERATION_CELLS,
+  type Layout,
+  openTable,
+  type Table,
+} from '../../src/slots/table.ts'
+import type { Scope } from '../support/scope.ts'
 
 const ONE = { services: 1, workers: 1 }
+
+/** A claim on what is live. */
+function claimed(table: Table, service: number, worker: number): Claim {
+  const claim = table.claim(service, worker)
+  if (typeof claim === 'string') throw new Error(`the service takes no requests: ${claim}`)
+  return claim
+}
 
 t.test('nothing is live before the first flip, and nothing can be claimed', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
   t.same(table.pointer(0), { generation: 0, slot: null })
-  t.equal(table.claim(0, 0), null)
+  t.equal(table.claim(0, 0), 'nothing_live')
 })
 
 t.test('each flip is one generation more, on the slot that was asked for', async (t) => {
@@ -22,19 +37,18 @@ t.test('services do not see each other', async (t) => {
   const layout = { services: 2, workers: 2 }
   const table = openTable(createBuffer(layout), layout)
   table.flip(1, 'green')
-  const claim = table.claim(1, 1)
+  const claim = claimed(table, 1, 1)
   t.same(table.pointer(0), { generation: 0, slot: null })
   t.same(table.claims(1, 1), { requests: 1, tunnels: 0 })
   t.same(table.claims(0, 1), { requests: 0, tunnels: 0 })
-  if (claim) table.release(claim, 1)
+  table.release(claim, 1)
   t.same(table.claims(1, 1), { requests: 0, tunnels: 0 })
 })
 
 t.test('a claim that becomes a tunnel leaves the requests and is released as a tunnel', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
   table.flip(0, 'blue')
-  const claim = table.claim(0, 0)
-  if (!claim) return t.fail('a live slot can be claimed')
+  const claim = claimed(table, 0, 0)
   table.toTunnel(claim, 0)
   table.toTunnel(claim, 0)
   t.same(table.claims(0, 1), { requests: 0, tunnels: 1 })
@@ -50,9 +64,9 @@ t.test(
     for (const service of [0, 1]) {
       table.flip(service, 'blue')
       for (const worker of [0, 1, 1, 2]) {
-        const claim = table.claim(service, worker)
+        const claim = claimed(table, service, worker)
         table.claim(service, worker)
-        if (claim) table.toTunnel(claim, worker)
+        table.toTunnel(claim, worker)
       }
       table.flip(service, 'green')
       table.claim(service, 1)
@@ -79,10 +93,10 @@ t.test('a claim counts for its generation, even after the slot is live again und
 t.test('a counter that is still in use is not given to another generation', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
   table.flip(0, 'blue')
-  const claim = table.claim(0, 0)
+  const claim = claimed(table, 0, 0)
   for (let generation = 2; generation <= GENERATION_CELLS; generation++) table.flip(0, 'green')
   t.equal(table.canFlip(0), false, 'the next generation would share the cell of the first')
-  if (claim) table.release(claim, 0)
+  table.release(claim, 0)
   t.equal(table.canFlip(0), true)
 })
 
@@ -99,8 +113,8 @@ t.test('exchanges are counted into the generation of their claim, by what became
   const layout = { services: 2, workers: 2 }
   const table = openTable(createBuffer(layout), layout)
   for (const service of [0, 1]) table.flip(service, 'blue')
-  const [first, second] = [table.claim(1, 0), table.claim(1, 1)]
-  if (!first || !second) return t.fail('a live slot can be claimed')
+  const first = claimed(table, 1, 0)
+  const second = claimed(table, 1, 1)
   table.flip(1, 'green')
   table.count(first, 0, 'answered')
   table.count(first, 0, 'answered')
@@ -115,8 +129,7 @@ t.test('exchanges are counted into the generation of their claim, by what became
 t.test('what a dead worker had counted stays, and the next of its number goes on from there', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
   table.flip(0, 'blue')
-  const claim = table.claim(0, 0)
-  if (!claim) return t.fail('a live slot can be claimed')
+  const claim = claimed(table, 0, 0)
   table.count(claim, 0, 'failed')
   table.forgetWorker(0)
   t.same(table.exchanges(0, 1), { answered: 0, failed: 1 })
@@ -130,20 +143,65 @@ t.test(
   async (t) => {
     const table = openTable(createBuffer(ONE), ONE)
     const first = table.flip(0, 'blue').generation
-    const claim = table.claim(0, 0)
-    if (!claim) return t.fail('a live slot can be claimed')
+    const claim = claimed(table, 0, 0)
     table.count(claim, 0, 'answered')
     table.release(claim, 0)
     for (let flip = 1; flip < GENERATION_CELLS; flip++) table.flip(0, flip % 2 ? 'green' : 'blue')
     t.same(table.exchanges(0, first), { answered: 1, failed: 0 })
     const { generation } = table.flip(0, 'blue')
     t.same(table.exchanges(0, generation), { answered: 0, failed: 0 })
-    const next = table.claim(0, 0)
-    if (next) table.count(next, 0, 'failed')
+    const next = claimed(table, 0, 0)
+    table.count(next, 0, 'failed')
     t.same(table.exchanges(0, generation), { answered: 0, failed: 1 })
     t.same(table.exchanges(0, first), { answered: 0, failed: 0 })
   },
 )
+
+t.test('a paused service takes no claim, keeps those that it has, and is paused alone', async (t) => {
+  const layout = { services: 2, workers: 1 }
+  const table = openTable(createBuffer(layout), layout)
+  for (const service of [0, 1]) table.flip(service, 'green')
+  const claim = claimed(table, 0, 0)
+  table.pause(0)
+  table.pause(0)
+  t.same([table.isPaused(0), table.isPaused(1)], [true, false])
+  t.equal(table.claim(0, 0), 'paused')
+  t.same(table.claims(0, 1), { requests: 1, tunnels: 0 })
+  claimed(table, 1, 0)
+  table.release(claim, 0)
+  t.same(table.claims(0, 1), { requests: 0, tunnels: 0 })
+  t.same(table.pointer(0), { generation: 1, slot: 'green' })
+  table.resume(0)
+  t.equal(table.isPaused(0), false)
+  t.same(claimed(table, 0, 0), { service: 0, generation: 1, slot: 'green', kind: 'requests' })
+})
+
+t.test('a flip of a paused service leaves it paused, the first one too', async (t) => {
+  const table = openTable(createBuffer(ONE), ONE)
+  table.pause(0)
+  t.equal(table.claim(0, 0), 'paused')
+  for (const slot of ['blue', 'green'] as const) {
+    t.match(table.flip(0, slot), { slot })
+    t.equal(table.claim(0, 0), 'paused')
+  }
+  table.resume(0)
+  t.match(claimed(table, 0, 0), { generation: 2, slot: 'green' })
+})
+
+t.test('so many requests may wait, over all workers; a worker that is gone waits for nothing', async (t) => {
+  const layout = { services: 2, workers: 2 }
+  const table = openTable(createBuffer(layout), layout)
+  t.same(
+    [0, 1, 0, 1].map((worker) => table.hold(0, worker, 3)),
+    [true, true, true, false],
+  )
+  t.same([table.held(0), table.held(1)], [3, 0])
+  table.letGo(0, 1)
+  t.equal(table.hold(0, 0, 3), true)
+  table.forgetWorker(0)
+  t.equal(table.held(0), 0)
+  t.equal(table.hold(1, 0, 0), false, 'none where none is to wait')
+})
 
 t.test('the pointer is restored as it was, and its generation goes on from there', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
@@ -154,10 +212,80 @@ t.test('the pointer is restored as it was, and its generation goes on from there
 
 t.test('generations keep counting to the last bit of the word', async (t) => {
   const table = openTable(createBuffer(ONE), ONE)
-  table.restore(0, { generation: 2 ** 31 - 2, slot: 'blue' })
+  table.restore(0, { generation: 2 ** 30 - 2, slot: 'blue' })
   t.equal(table.canFlip(0), true)
-  t.same(table.flip(0, 'green'), { generation: 2 ** 31 - 1, slot: 'green' })
+  table.pause(0)
+  t.same(table.flip(0, 'green'), { generation: 2 ** 30 - 1, slot: 'green' })
+  table.resume(0)
+  t.same(table.pointer(0), { generation: 2 ** 30 - 1, slot: 'green' })
   t.equal(table.canFlip(0), false, 'and no further')
+})
+
+interface Hammered {
+  buffer: SharedArrayBuffer
+  /** A flag for each generation: whoever still holds a claim on it is lost. The first stops the hammers. */
+  retired: SharedArrayBuffer
+  /** How many claims they made. */
+  entered: SharedArrayBuffer
+  layout: Layout
+}
+
+async function startHammers(t: Scope, hammered: Hammered): Promise<Worker[]> {
+  const workers = Array.from(
+    { length: hammered.layout.workers },
+    (_, worker) =>
+      new Worker(new URL('./hammer.ts', import.meta.url), { workerData: { ...hammered, worker } }),
+  )
+  t.teardown(() => Promise.all(workers.map((worker) => worker.terminate())))
+  await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
+  return workers
+}
+
+/** @returns what they counted */
+async function stopHammers(workers: Worker[], flags: Uint8Array): Promise<{ claims: number; lost: number }> {
+  Atomics.store(flags, 0, 1)
+  const counts = await Promise.all(
+    workers.map(
+      (worker) => new Promise<{ claims: number; lost: number }>((resolve) => worker.once('message', resolve)),
+    ),
+  )
+  return {
+    claims: counts.reduce((sum, { claims }) => sum + claims, 0),
+    lost: counts.reduce((sum, { lost }) => sum + lost, 0),
+  }
+}
+
+t.test('no claim is held while a service is paused and drained, while threads hammer the word', async (t) => {
+  const layout = { services: 1, workers: 2 }
+  const buffer = createBuffer(layout)
+  const retired = new SharedArrayBuffer(2 ** 20)
+  const entered = new SharedArrayBuffer(4)
+  const table = openTable(buffer, layout)
+  const flags = new Uint8Array(retired)
+  table.flip(0, 'blue')
+  const workers = await startHammers(t, { buffer, retired, entered, layout })
+  const made = new Uint32Array(entered)
+  const pauses = 5_000
+  let late = 0
+  for (let pause = 0; pause < pauses; pause++) {
+    const before = Atomics.load(made, 0)
+    while (Atomics.load(made, 0) === before) {}
+    const { generation } = table.pointer(0)
+    table.pause(0)
+    while (table.claims(0, generation).requests !== 0) {}
+    // Nothing runs now, and nothing may begin.
+    Atomics.store(flags, generation, 1)
+    const drained = Atomics.load(made, 0)
+    for (let look = 0; look < 200; look++) if (Atomics.load(made, 0) !== drained) late++
+    while (!table.canFlip(0)) {}
+    // In two of three the same word again: who had loaded it before the pause may then go on, and only then.
+    if (pause % 3 === 0) table.flip(0, pause % 2 === 0 ? 'green' : 'blue')
+    else Atomics.store(flags, generation, 0)
+    table.resume(0)
+  }
+  const { claims, lost } = await stopHammers(workers, flags)
+  t.equal(lost + late, 0, `none of ${claims} claims was made while the service was paused and drained`)
+  t.same(table.claims(0, table.pointer(0).generation), { requests: 0, tunnels: 0 })
 })
 
 t.test(
@@ -167,19 +295,12 @@ t.test(
     const layout = { services: 1, workers: threads }
     const buffer = createBuffer(layout)
     const retired = new SharedArrayBuffer(2 ** 20)
+    const entered = new SharedArrayBuffer(4)
     const table = openTable(buffer, layout)
     table.flip(0, 'blue')
     let answered = 0
-    const workers = Array.from(
-      { length: threads },
-      (_, worker) =>
-        new Worker(new URL('./hammer.ts', import.meta.url), {
-          workerData: { buffer, retired, layout, worker },
-        }),
-    )
-    t.teardown(() => Promise.all(workers.map((worker) => worker.terminate())))
-    await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once('message', resolve))))
     const drained = new Uint8Array(retired)
+    const workers = await startHammers(t, { buffer, retired, entered, layout })
     const flips = 20_000
     for (let flip = 0; flip < flips; flip++) {
       const { generation } = table.pointer(0)
@@ -190,19 +311,8 @@ t.test(
       // From here on the release of this generation may be gone: whoever still holds a claim on it is lost.
       Atomics.store(drained, generation, 1)
     }
-    Atomics.store(drained, 0, 1)
-    const counts = await Promise.all(
-      workers.map(
-        (worker) =>
-          new Promise<{ claims: number; lost: number }>((resolve) => worker.once('message', resolve)),
-      ),
-    )
-    const claims = counts.reduce((sum, count) => sum + count.claims, 0)
-    t.equal(
-      counts.reduce((sum, count) => sum + count.lost, 0),
-      0,
-      `none of ${claims} claims was in a drained generation`,
-    )
+    const { claims, lost } = await stopHammers(workers, drained)
+    t.equal(lost, 0, `none of ${claims} claims was in a drained generation`)
     t.ok(claims > 10_000, `${claims} claims were made meanwhile`)
     answered += table.exchanges(0, flips + 1).answered
     t.equal(answered, claims, 'each was counted once, before its generation was found drained')

@@ -71,6 +71,7 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
     pathPrefix: '/',
     health: { path: '/healthz', intervalMs: 10, timeoutMs: 100, withinMs: 100 },
     schema: 'off',
+    hold: { withinMs: 10_000, requests: 1_000, nothingLive: false },
     drain: { withinMs: 60_000, tunnelsWithinMs: 60_000 },
     previous,
     hiddenPaths: [],
@@ -92,6 +93,7 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
   })
   const dataPlane = {
     setBackend: (_: number, slot: SlotName, backend: Backend | null) => setBackend(slot, backend),
+    letIn: () => {},
     cut: async () => 0,
     whenDrained: () => drained.promise,
   }

@@ -3,7 +3,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { type Code, SlotgateError } from '../../errors.ts'
-import type { ClaimKind } from '../../slots/table.ts'
+import type { Claim, ClaimKind } from '../../slots/table.ts'
 import type { Peer } from '../forwarded.ts'
 import type { Front } from '../front.ts'
 import type { Framing } from '../http1/body.ts'
@@ -20,7 +20,7 @@ import { type Request, screen } from '../http1/request.ts'
 import { screenResponse } from '../http1/response.ts'
 import { Journey, LINGER_MS } from '../journey.ts'
 import { answerTo, asSlotgateError, upstreamFailure } from '../refuse.ts'
-import { ANSWER_FIELDS } from '../upstream.ts'
+import { ANSWER_FIELDS, type Pool } from '../upstream.ts'
 import { Frames, GOING_AWAY } from './frames.ts'
 import { type AnswerHead, type Fields, sendUpgrade } from './http-proxy.ts'
 
@@ -102,6 +102,8 @@ export class Tunnel extends Journey {
   #timer: NodeJS.Timeout | undefined
   /** Its request was read for the second time. */
   #begun = false
+  /** Told when its wait is over. */
+  readonly #turn = Promise.withResolvers<Pool>()
   /** Its client is being told to go elsewhere. */
   #isCut = false
 
@@ -150,11 +152,43 @@ export class Tunnel extends Journey {
     return Promise.race([step, promise])
   }
 
+  /** @returns where its release is reached, once it is counted there; while the service takes no requests, it waits */
+  async #admitted(): Promise<Pool> {
+    const route = this.find(this.#request)
+    const pool = this.enter(route)
+    if (typeof pool !== 'string') return pool
+    this.#expect(this.wait(pool, route), () => pool)
+    // Nobody reads from it yet, and the end of a client that leaves would not be seen.
+    const look = () => void this.#socket.read(0)
+    this.#socket.on('readable', look)
+    try {
+      return await this.#unlessAbandoned(this.#turn.promise)
+    } finally {
+      this.#socket.off('readable', look)
+    }
+  }
+
+  /** Its wait is over: it is counted in a slot. */
+  letIn(claim: Claim): void {
+    this.stopWaiting()
+    try {
+      this.#turn.resolve(this.entered(claim))
+    } catch (error) {
+      this.#turn.reject(error)
+    }
+  }
+
+  /** It waited in vain. */
+  turnAway(): void {
+    if (this.waitsFor !== null) this.#abandon(new SlotgateError(this.waitsFor))
+  }
+
   /** @returns the app's answer; with the app's side of the tunnel if it has switched */
   async #asked(request: IncomingMessage, early: Buffer): Promise<Answered> {
     const { connectTimeoutMs, upstreamTimeoutMs } = this.front.config
     this.#abandoned.signal.throwIfAborted()
-    const { address } = this.enter(this.#request)
+    const { address } = await this.#admitted()
+    this.#abandoned.signal.throwIfAborted()
     const { promise, resolve, reject } = Promise.withResolvers<Answered>()
     const startedMs = this.ageMs
     const fields = asObject(this.#fields + UPGRADE)
