@@ -8,7 +8,7 @@ import { Complaint } from './complaint.ts'
 import { type Kind, scalar } from './kinds.ts'
 import { judgeKeyId, NOT_AN_ID, RELEASE_NAME } from './names.ts'
 import { nearest } from './nearest.ts'
-import { ACTIONS } from './types.ts'
+import { ACTIONS, type ListenAddress } from './types.ts'
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
 

@@ -72,10 +72,10 @@ export async function boot(
   const { instance, identity } = started
   await note(options, request, bootId, 'booting', { ...identity, port, internal_port: internalPort })
   const settings = options.settings()
-  const { problem, internal } = await becomeHealthy(settings, request, started)
+  const problem = await becomeHealthy(settings, request, started)
   if (problem === null) {
     await note(options, request, bootId, 'booted', { pid: instance.pid })
-    return { ...instance, internal }
+    return instance
   }
   await instance.stop(settings.stopWithinMs)
   const output = instance.output()
@@ -100,13 +100,7 @@ async function note(
     .catch((error) => log.error({ service, release, err: error }, 'the journal could not be written'))
 }
 
-interface Health {
-  /** null once it is healthy, else why it is not, or that nobody waits for it any more. */
-  problem: string | null
-  /** Where it was asked, and is from now on. */
-  internal: Address
-}
-
+/** @returns null once it is healthy, else why it is not, or that nobody waits for it any more */
 async function becomeHealthy(
   { health }: BootSettings,
   { rehearsal, signal }: BootRequest,
@@ -114,13 +108,14 @@ async function becomeHealthy(
 ): Promise<string | null> {
   const { internal, publicAddresses, exited } = started.instance
   const stopAsking = new AbortController()
+  const until = AbortSignal.any([signal, stopAsking.signal])
   const asking = waitHealthy(
     internal,
     publicAddresses[0] ?? internal,
     health,
     rehearsal ? 'rehearsal' : 'idle',
-    AbortSignal.any([signal, stopAsking.signal]),
-  )
+    until,
+  ).then((problem) => problem ?? started.whenListening?.(health, until) ?? null)
   let end: string | undefined
   const ended = exited.then((how) => (end = `it ended with ${how} before it was healthy`))
   const problem = await Promise.race([asking, ended])
@@ -182,11 +177,7 @@ export const bootVariables = (
   ...(rehearsal && { [ENV.rehearsal]: '1' }),
 })
 
-/**
- * Lines go to the log, each with whose it is.
- *
- * @param tell is given each of them, too
- */
+/** Lines go to the log, each with whose it is. */
 export const logOf = (
   { service, log }: BootOptions,
   { release, slot, secrets }: { release: string; slot: SlotName; secrets: Secrets },

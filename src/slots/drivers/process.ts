@@ -200,14 +200,13 @@ interface Spawn {
 /** Spawns in a process group of its own, so that a stop reaches what the command started, too. */
 async function start(
   options: ProcessDriverOptions,
-  { release, slot, onLine }: BootRequest,
-  { from, command, id, cwd, env, secrets }: Spawn,
+  { release, slot }: BootRequest,
+  { id, cwd, env, secrets }: Spawn,
+  command: readonly string[] = options.releases.command,
 ): Promise<Running> {
   const { service, stateDir, log } = options
   const [file = '', ...args] = command.map((part) => withRelease(part, release))
-  const tell = onLine && ((line: string) => onLine(from, line))
-  const told = logOf(options, { release, slot, secrets }, tell)
-  const { output, writeFd } = Output.create({ ...told, stateDir, id })
+  const { output, writeFd } = Output.create({ ...logOf(options, { release, slot, secrets }), stateDir, id })
   const sink = writeFd ?? 'ignore'
   const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', sink, sink] })
   if (writeFd !== null) closeSync(writeFd)
