@@ -1,9 +1,11 @@
 // The calls of the admin API (DESIGN §8): each is a schema, what a key needs to be allowed, and one call of Control.
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Action } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
-import type { CallContext, Control } from '../switch/types.ts'
+import type { CallContext, Control, Followed } from '../switch/types.ts'
 import * as schemas from './schemas.ts'
+import { type Streams, written } from './streams.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -25,8 +27,8 @@ const PROBLEM = {
   content: { 'application/problem+json': { schema: schemas.problem } },
 }
 
-const answers = (description: string, schema: object) => ({
-  200: { description, content: { 'application/json': { schema } } },
+const answers = (description: string, schema: object, type = 'application/json') => ({
+  200: { description, content: { [type]: { schema } } },
   '4xx': PROBLEM,
   '5xx': PROBLEM,
 })
@@ -65,9 +67,10 @@ function contextOf(request: FastifyRequest): CallContext {
   return { actor, ifGeneration: Number(digits) }
 }
 
-export function addRoutes(app: FastifyInstance, control: Control): void {
+export function addRoutes(app: FastifyInstance, control: Control, streams: Streams): void {
   addOpenRoutes(app)
   addReadingRoutes(app, control)
+  addEventsRoute(app, control, streams)
   addActingRoutes(app, control)
 }
 
@@ -146,6 +149,38 @@ function addReadingRoutes(app: FastifyInstance, control: Control): void {
     },
     async ({ query }) => ({ records: await control.history(query) }),
   )
+}
+
+/** The events as a stream, until its reader or slotgate has enough. */
+function addEventsRoute(app: FastifyInstance, control: Control, streams: Streams): void {
+  app.get<{ Querystring: { service?: string; kinds: Followed[]; since?: number } }>(
+    '/v1/events',
+    {
+      ...signed('events', ['read'], 'What happens, while it happens.', {
+        querystring: schemas.eventsQuery,
+        headers: schemas.lastEventIdHeader,
+        response: answers(
+          'Server-sent events; this is the `data` of each.',
+          schemas.feedEvent,
+          'text/event-stream',
+        ),
+      }),
+      preValidation: async ({ query, headers }) => readEventsQuery(query, headers['last-event-id']),
+    },
+    async ({ query, actor }, reply) => {
+      const signal = streams.open(actor, reply.raw)
+      const events = await control.events({ ...query, signal })
+      reply.header('content-type', 'text/event-stream').header('x-accel-buffering', 'no')
+      return reply.send(Readable.from(written(events), { objectMode: false }))
+    },
+  )
+}
+
+/** Who comes back says where it was, whatever the address says. */
+function readEventsQuery(query: Record<string, unknown>, lastEventId: unknown): void {
+  if (lastEventId !== undefined) query.since = lastEventId
+  if (typeof query.kinds === 'string') query.kinds = query.kinds.split(',')
+  readNumbers(query, ['since'])
 }
 
 /** A query holds text; what is no number stays text, and the schema names it. */

@@ -3,6 +3,7 @@
 import { RELEASE_NAME } from '../config/names.ts'
 import { SLOTS } from '../contract.ts'
 import { EVENTS } from '../journal/record.ts'
+import { FOLLOWED } from '../switch/types.ts'
 
 type Schema = Record<string, unknown>
 type Properties = Record<string, Schema>
@@ -43,12 +44,33 @@ export const historyQuery = object(
   },
   { optional: ['service', 'limit', 'before'] },
 )
+export const eventsQuery = object(
+  {
+    service: text,
+    kinds: {
+      ...listOf({ type: 'string', enum: FOLLOWED }),
+      minItems: 1,
+      default: FOLLOWED,
+      description: 'With commas between them; all of them if absent.',
+    },
+    since: {
+      ...count,
+      description: 'The records after this `seq` first; so does Last-Event-ID, which is heeded before it.',
+    },
+  },
+  { optional: ['service', 'kinds', 'since'] },
+)
 export const adviceQuery = object({
   to: { ...count, maximum: Number.MAX_SAFE_INTEGER, description: 'The schema version to migrate to.' },
 })
 export const ifMatchHeader: Schema = {
   type: 'object',
   properties: { 'if-match': { ...text, description: 'The generation the caller has seen, such as "17".' } },
+}
+
+export const lastEventIdHeader: Schema = {
+  type: 'object',
+  properties: { 'last-event-id': { ...text, description: 'The `id` of the last event that was read.' } },
 }
 
 // What they get.
@@ -235,24 +257,50 @@ export const switchResult = object({
   took_ms: { type: 'number', minimum: 0 },
 })
 
-export const history = object({
-  records: listOf(
-    object(
-      {
-        seq: { type: 'integer', minimum: 1 },
-        time,
-        event: { type: 'string', enum: EVENTS },
-        actor: text,
-        service: text,
-        generation: count,
-        slot,
-        release: text,
-        prev: text,
-      },
-      { optional: ['service', 'generation', 'slot', 'release'], open: true },
-    ),
-  ),
-})
+const record = object(
+  {
+    seq: { type: 'integer', minimum: 1 },
+    time,
+    event: { type: 'string', enum: EVENTS },
+    actor: text,
+    service: text,
+    generation: count,
+    slot,
+    release: text,
+    prev: text,
+  },
+  { optional: ['service', 'generation', 'slot', 'release'], open: true },
+)
+
+export const history = object({ records: listOf(record) })
+
+const kind = (name: string): Schema => ({ type: 'string', const: name })
+
+/** What a `data:` line of the events is. */
+export const feedEvent: Schema = {
+  oneOf: [
+    object({ kind: kind('record'), record }),
+    object({
+      kind: kind('step'),
+      time,
+      service: text,
+      operation: operationView,
+      state: { type: 'string', enum: ['under way', 'done', 'failed'] },
+      code: textOrNull,
+    }),
+    object({
+      kind: kind('output'),
+      time,
+      service: text,
+      slot,
+      release: text,
+      from: { type: 'string', enum: ['setup', 'boot'] },
+      line: text,
+    }),
+    object({ kind: kind('live'), seq: count }),
+    object({ kind: kind('gap'), after: count, next: count }),
+  ],
+}
 
 export const health = object({ status: { type: 'string', const: 'ok' } })
 

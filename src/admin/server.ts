@@ -4,6 +4,7 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import swagger from '@fastify/swagger'
 import fastify, { type FastifyInstance } from 'fastify'
 import type { AdminConfig, AdminKey, ListenAddress } from '../config/types.ts'
@@ -16,6 +17,7 @@ import { guard } from './guard.ts'
 import { answerProblems, PROBLEM_TYPE, sendProblem } from './problems.ts'
 import { addRoutes } from './routes.ts'
 import { type VerificationKey, verificationKey } from './signature.ts'
+import { STREAM_LIMITS, type StreamLimits, Streams } from './streams.ts'
 
 const BODY_LIMIT_BYTES = 64 * 1024
 const HEAD_LIMIT_BYTES = 16 * 1024
@@ -39,6 +41,8 @@ export interface AdminOptions {
    * the time of the last journal record if that is later, for then the clock has gone back.
    */
   acceptSignedAfterMs?: number
+  /** For tests. */
+  streams?: Partial<StreamLimits>
 }
 
 export interface Admin {
@@ -49,7 +53,7 @@ export interface Admin {
   listen(): Promise<ListenAddress>
   /** Takes no new calls, lets those that are being answered finish within a few seconds, and ends. */
   close(): Promise<void>
-  /** Replaces all keys at once: calls already verified go on, later ones meet the new keys. */
+  /** Replaces all keys at once: calls already verified go on, later ones and streams meet the new keys. */
   setKeys(keys: readonly AdminKey[]): void
 }
 
@@ -59,8 +63,10 @@ const byId = (keys: readonly AdminKey[]): ReadonlyMap<string, VerificationKey> =
 export function createAdmin(options: AdminOptions): Admin {
   const { config, control, log, now = Date.now } = options
   const acceptAfterS = Math.floor((options.acceptSignedAfterMs ?? now()) / 1000)
-  let keys = byId(config.keys)
+  let configured = config.keys
+  let keys = byId(configured)
   let isClosing = false
+  const streams = new Streams({ ...STREAM_LIMITS, ...options.streams })
 
   const app = createApp(config)
   const inFlight = countInFlight(app)
@@ -74,7 +80,7 @@ export function createAdmin(options: AdminOptions): Admin {
     now,
   })
   app.register(swagger, { openapi: OPENAPI })
-  app.register(async (scope) => addRoutes(scope, control))
+  app.register(async (scope) => addRoutes(scope, control, streams))
 
   return {
     async listen() {
@@ -84,12 +90,16 @@ export function createAdmin(options: AdminOptions): Admin {
     },
     async close() {
       isClosing = true
+      streams.end()
       const closed = app.close()
       await Promise.race([inFlight.none(), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
       app.server.closeAllConnections()
       await closed
     },
     setKeys(next) {
+      const entryOf = (id: string, entries: readonly AdminKey[]) => entries.find((key) => key.id === id)
+      streams.end((id) => isDeepStrictEqual(entryOf(id, configured), entryOf(id, next)))
+      configured = next
       keys = byId(next)
     },
   }

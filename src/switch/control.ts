@@ -5,16 +5,25 @@ import type { JournalRecord } from '../journal/record.ts'
 import { advise } from './advise.ts'
 import { askable, decide, rangesOf, runningIn } from './ask.ts'
 import { checkGeneration } from './conditions.ts'
-import type { Progress } from './lock.ts'
+import type { Feed } from './feed.ts'
+import { type Progress, stepOf } from './lock.ts'
 import { promote } from './promote.ts'
 import { checkRollback, rollback } from './rollback.ts'
 import { idleSlot, type Service } from './service.ts'
 import { stage } from './stage.ts'
 import { statusOf } from './status.ts'
 import { tidy } from './tidy.ts'
-import type { CallContext, CheckResult, Control, HistoryQuery, Operation, SwitchResult } from './types.ts'
+import type {
+  CallContext,
+  CheckResult,
+  Control,
+  HistoryQuery,
+  Operation,
+  StepEvent,
+  SwitchResult,
+} from './types.ts'
 
-export function createControl(services: readonly Service[], journal: Journal): Control {
+export function createControl(services: readonly Service[], journal: Journal, feed: Feed): Control {
   function find(name: string): Service {
     const service = services.find((one) => one.name === name)
     if (service) return service
@@ -84,8 +93,14 @@ export function createControl(services: readonly Service[], journal: Journal): C
       return alone(service, 'deploy', id, context, (progress) => deploy(service, id, context, progress))
     },
     history: (query) => historyOf(journal, query),
+    async events(query) {
+      if (query.service !== undefined) find(query.service)
+      return feed.read(query, () => services.flatMap(stepNow))
+    },
   }
 }
+
+const stepNow = ({ name, lock }: Service): StepEvent[] => (lock.current ? [stepOf(name, lock.current)] : [])
 
 const identify = async ({ driver }: Service, to: string | undefined): Promise<string | undefined> =>
   to === undefined ? undefined : driver.identify(to)

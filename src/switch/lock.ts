@@ -1,6 +1,6 @@
 // One switch at a time: the lock of a service, which also says what is under way and how far it is.
-import { SlotgateError } from '../errors.ts'
-import type { Operation, OperationView } from './types.ts'
+import { type Code, SlotgateError } from '../errors.ts'
+import type { Operation, OperationView, StepEvent } from './types.ts'
 
 /** The steps of an operation as the status shows them, in their order (docs/life-of-a-promotion.md). */
 export type Step =
@@ -23,10 +23,31 @@ export interface OperationRequest {
   actor: string
 }
 
+/** Where an operation is, for who follows. */
+export const stepOf = (
+  service: string,
+  operation: OperationView,
+  state: StepEvent['state'] = 'under way',
+  code: Code | null = null,
+): StepEvent => ({
+  kind: 'step',
+  time: new Date().toISOString(),
+  service,
+  operation: { ...operation },
+  state,
+  code,
+})
+
 export class Lock {
+  readonly #tell: (step: StepEvent) => void
   #current: OperationView | null = null
   #ended: Promise<unknown> = Promise.resolve()
   #closed = false
+
+  /** @param tell is told when an operation begins, goes to another step, and ends */
+  constructor(tell: (step: StepEvent) => void = () => {}) {
+    this.#tell = tell
+  }
 
   get current(): OperationView | null {
     return this.#current
@@ -65,12 +86,18 @@ export class Lock {
       step: 'starting',
     }
     this.#current = view
+    this.#tell(stepOf(service, view))
     const result = work((step) => {
       view.step = step
+      this.#tell(stepOf(service, view))
     }).finally(() => {
       this.#current = null
     })
-    this.#ended = result.catch(() => {})
+    // Told before the caller hears of it.
+    this.#ended = result.then(
+      () => this.#tell(stepOf(service, view, 'done')),
+      (error) => this.#tell(stepOf(service, view, 'failed', codeOf(error))),
+    )
     return result
   }
 
@@ -80,3 +107,5 @@ export class Lock {
     await this.#ended
   }
 }
+
+const codeOf = (error: unknown): Code => (error instanceof SlotgateError ? error.code : 'internal_error')

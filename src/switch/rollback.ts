@@ -5,6 +5,7 @@ import { judgeRecorded, noPrevious, type Party, type Verdict } from '../gate/jud
 import { recordedRange } from '../journal/record.ts'
 import { checkHealth } from '../slots/health.ts'
 import { askable, decide, liveAskable, refusal } from './ask.ts'
+import { bootAloud } from './boot.ts'
 import type { Candidate } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { raise } from './say.ts'
@@ -101,7 +102,7 @@ async function rehearse(service: Service, release: string, progress: Progress): 
   progress('rehearsing')
   const before = await liveParty(service)
   const slot = idleSlot(service)
-  const instance = await service.driver.boot({ release, slot, rehearsal: true, signal: service.closing })
+  const instance = await bootAloud(service, { release, slot, rehearsal: true, signal: service.closing })
   const candidate = { instance, occupant: service.occupants.create(release, instance) }
   const moved = movement(before, await liveParty(service))
   if (!moved) return candidate

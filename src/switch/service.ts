@@ -7,9 +7,10 @@ import { emptyService } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
 import type { Driver } from '../slots/drivers/driver.ts'
 import type { Occupants } from '../slots/occupants.ts'
-import type { ExchangeCounts, Table } from '../slots/table.ts'
-import type { DataPlane } from './data-plane.ts'
+import type { Table } from '../slots/table.ts'
+import type { DataPlane, ExchangeCounts } from './data-plane.ts'
 import type { Drains } from './drain.ts'
+import type { Feed } from './feed.ts'
 import type { Lock } from './lock.ts'
 
 /** What came before the live release was up after a start of slotgate; nobody holds that against the release. */
@@ -29,6 +30,7 @@ export interface Service {
   readonly occupants: Occupants
   readonly dataPlane: DataPlane
   readonly journal: Journal
+  readonly feed: Feed
   readonly lock: Lock
   readonly drains: Drains
   readonly log: Logger

@@ -2,6 +2,7 @@
 
 import { urlOf } from '../slots/ask.ts'
 import type { Instance } from '../slots/drivers/driver.ts'
+import { bootAloud } from './boot.ts'
 import { retire } from './leave.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, type Service } from './service.ts'
@@ -22,7 +23,8 @@ export async function stage(
   const started = performance.now()
   const slot = idleSlot(service)
   progress('booting')
-  const instance = await service.driver.boot({ release, slot, rehearsal: false, signal: service.closing })
+  const signal = context.signal ? AbortSignal.any([service.closing, context.signal]) : service.closing
+  const instance = await bootAloud(service, { release, slot, rehearsal: false, signal })
   await moveIn(service, instance, context)
   service.log.info(
     { service: service.name, slot, release, actor: context.actor },

@@ -19,6 +19,8 @@ export interface CallContext {
   ifGeneration?: number
   /** Why, where slotgate acts by itself. */
   code?: Code
+  /** Calls off a boot that is not wanted any more; its reason is thrown where that is a SlotgateError. */
+  signal?: AbortSignal
 }
 
 export type SlotState = 'empty' | OccupantState
@@ -249,4 +251,9 @@ export interface Control {
   deploy(service: string, release: string, context: CallContext): Promise<SwitchResult>
   /** Newest first. */
   history(query: HistoryQuery): Promise<JournalRecord[]>
+  /**
+   * What was, from a record on, and what happens, in its order and as many events at a time as have come. It ends with the
+   * signal, or where its reader takes them too slowly: then it is read again after the last record it gave.
+   */
+  events(query: EventsQuery): Promise<AsyncIterable<readonly FeedEvent[]>>
 }

@@ -237,6 +237,7 @@ export function recordingControl(overrides: Partial<Control> = {}): { control: C
         prev: 'e3b0',
       },
     ],
+    events: async () => (async function* () {})(),
     ...overrides,
   }
   const control = new Proxy(base, {

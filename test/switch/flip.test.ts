@@ -11,6 +11,7 @@ import type { Instance } from '../../src/slots/drivers/driver.ts'
 import { type Backend, Occupants } from '../../src/slots/occupants.ts'
 import { createBuffer, openTable } from '../../src/slots/table.ts'
 import { Drains } from '../../src/switch/drain.ts'
+import { Feed } from '../../src/switch/feed.ts'
 import { Lock } from '../../src/switch/lock.ts'
 import type { Service } from '../../src/switch/service.ts'
 import { switchOver } from '../../src/switch/switch-over.ts'
@@ -116,6 +117,7 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
     occupants,
     dataPlane,
     journal,
+    feed: new Feed(journal),
     lock: new Lock(),
     drains,
     log,

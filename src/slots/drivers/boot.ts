@@ -177,11 +177,19 @@ export const bootVariables = (
   ...(rehearsal && { [ENV.rehearsal]: '1' }),
 })
 
-/** Lines go to the log, each with whose it is. */
+/**
+ * Lines go to the log, each with whose it is.
+ *
+ * @param tell is given each of them, too
+ */
 export const logOf = (
   { service, log }: BootOptions,
   { release, slot, secrets }: { release: string; slot: SlotName; secrets: Secrets },
+  tell?: (line: string) => void,
 ): OutputLinesOptions => ({
   mask: secrets.mask,
-  onLine: (line) => log.info({ service, slot, release }, line),
+  onLine: (line) => {
+    log.info({ service, slot, release }, line)
+    tell?.(line)
+  },
 })

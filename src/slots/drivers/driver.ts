@@ -9,6 +9,8 @@ export interface BootRequest {
   rehearsal: boolean
   /** Ends the boot early: the attempt is not wanted any more. */
   signal: AbortSignal
+  /** Is given each line that `setup` or the release writes, as the log has it, also long after the boot. */
+  onLine?: (from: 'setup' | 'boot', line: string) => void
 }
 
 /** A release that runs. */

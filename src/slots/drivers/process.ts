@@ -81,7 +81,9 @@ async function bootProcess(options: ProcessDriverOptions, request: BootRequest):
   return boot(options, request, async (facts) => {
     const given = bootVariables(options, request, facts, LOOPBACK)
     const env = { ...environmentOf(options, request, secrets), ...given }
-    const running = await start(options, request, { id: facts.bootId, cwd, env, secrets })
+    const { command } = options.releases
+    const spawned = { from: 'boot', command, id: facts.bootId, cwd, env, secrets } as const
+    const running = await start(options, request, spawned)
     const { pid } = running
     return {
       instance: toInstance(options, release, running, facts),
@@ -154,7 +156,8 @@ async function setUp(
   const { release } = request
   if (!releases.setup) return
   const env = environmentOf(options, request, secrets)
-  const running = await start(options, request, { id: randomUUID(), cwd, env, secrets }, releases.setup)
+  const spawned = { from: 'setup', command: releases.setup, id: randomUUID(), cwd, env, secrets } as const
+  const running = await start(options, request, spawned)
   const stopIt = () => void end(running, options.settings().stopWithinMs)
   request.signal.addEventListener('abort', stopIt, { once: true })
   if (request.signal.aborted) stopIt()
@@ -190,6 +193,8 @@ const environmentOf = (
 })
 
 interface Spawn {
+  from: 'setup' | 'boot'
+  command: readonly string[]
   /** Names its output. */
   id: string
   cwd: string
@@ -200,13 +205,14 @@ interface Spawn {
 /** Spawns in a process group of its own, so that a stop reaches what the command started, too. */
 async function start(
   options: ProcessDriverOptions,
-  { release, slot }: BootRequest,
-  { id, cwd, env, secrets }: Spawn,
-  command: readonly string[] = options.releases.command,
+  { release, slot, onLine }: BootRequest,
+  { from, command, id, cwd, env, secrets }: Spawn,
 ): Promise<Running> {
   const { service, stateDir, log } = options
   const [file = '', ...args] = command.map((part) => withRelease(part, release))
-  const { output, writeFd } = Output.create({ ...logOf(options, { release, slot, secrets }), stateDir, id })
+  const tell = onLine && ((line: string) => onLine(from, line))
+  const told = logOf(options, { release, slot, secrets }, tell)
+  const { output, writeFd } = Output.create({ ...told, stateDir, id })
   const sink = writeFd ?? 'ignore'
   const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', sink, sink] })
   if (writeFd !== null) closeSync(writeFd)

@@ -18,6 +18,7 @@ import { Occupants } from '../../../src/slots/occupants.ts'
 import { createBuffer, openTable } from '../../../src/slots/table.ts'
 import { createControl } from '../../../src/switch/control.ts'
 import { Drains } from '../../../src/switch/drain.ts'
+import { Feed } from '../../../src/switch/feed.ts'
 import { Lock } from '../../../src/switch/lock.ts'
 import { restore, resume } from '../../../src/switch/resume.ts'
 import { recorded, type Service } from '../../../src/switch/service.ts'
@@ -328,11 +329,12 @@ export class System implements Town {
     })
     const common = { index: 0, name: SERVICE, table, dataPlane: relay, journal, log, closing: closing.signal }
     const drains = new Drains({ ...common, limits: () => CONFIG.drain })
-    const service: Service = { ...common, config: CONFIG, driver, occupants, drains, lock: new Lock() }
+    const feed = new Feed(journal)
+    const service: Service = { ...common, config: CONFIG, driver, occupants, drains, feed, lock: new Lock() }
     this.#watchWrites(life, service)
     await restore(service)
     const { port } = await relay.listen()
-    this.#life = Object.assign(life, { service, port, control: createControl([service], journal) })
+    this.#life = Object.assign(life, { service, port, control: createControl([service], journal, feed) })
     this.#crashed = Promise.withResolvers<'crashed'>()
     await journal.append({ event: 'slotgate_started', actor: 'slotgate', life: this.#lives })
     resume(service)
