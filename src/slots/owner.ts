@@ -1,6 +1,7 @@
 // One slotgate per state folder: the journal, and the processes it names, must have one owner.
 import { randomUUID } from 'node:crypto'
 import { link, mkdir, readFile, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { connect, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf, SlotgateError } from '../errors.ts'
@@ -18,12 +19,17 @@ const TURN_POLL_MS = 20
  */
 export async function ownStateDir(stateDir: string): Promise<() => Promise<void>> {
   const file = join(stateDir, 'owner')
-  const mine = join(stateDir, `owner.${randomUUID()}`)
+  const id = randomUUID()
+  const mine = join(stateDir, `owner.${id}`)
+  let sign: Server | undefined
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 })
-    await writeFile(mine, `${process.pid} ${await startTimeOf(process.pid)}\n`, { mode: 0o600 })
+    sign = await showLife(socketOf(stateDir, id))
+    const facts = [process.pid, id, await startTimeOf(process.pid)]
+    await writeFile(mine, `${facts.join(' ')}\n`, { mode: 0o600 })
     if (!(await linkNew(mine, file))) await takeOver(mine, file, stateDir)
   } catch (error) {
+    sign?.close()
     if (error instanceof SlotgateError) throw error
     throw new SlotgateError(
       'state_dir_unusable',
@@ -33,8 +39,36 @@ export async function ownStateDir(stateDir: string): Promise<() => Promise<void>
   } finally {
     await unlink(mine).catch(() => {})
   }
-  return () => unlink(file).catch(() => {})
+  return async () => {
+    sign?.close()
+    await unlink(file).catch(() => {})
+  }
 }
+
+/** Short: the path of a socket may not have more than about 100 characters. */
+const socketOf = (stateDir: string, id: string): string => join(stateDir, `alive.${id.slice(0, 8)}`)
+
+/**
+ * Listens as long as this process lives: whoever shares the folder from another container cannot see its pid. Where the
+ * disk takes no socket, or the path is too long for one, the pid alone has to do.
+ */
+async function showLife(path: string): Promise<Server | undefined> {
+  const server = createServer((socket) => socket.destroy())
+  const listens = await new Promise<boolean>((resolve) => {
+    server.once('error', () => resolve(false))
+    server.listen(path, () => resolve(true))
+  })
+  return listens ? server.unref() : undefined
+}
+
+const showsLife = (path: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(path, () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
 
 /** Linking is atomic and fails where the name exists, so no file is ever seen half written. */
 const linkNew = (mine: string, file: string): Promise<boolean> =>
@@ -58,7 +92,7 @@ async function takeOver(mine: string, file: string, stateDir: string): Promise<v
     await pause(TURN_POLL_MS)
   }
   try {
-    const pid = await livingOwner(file)
+    const pid = await livingOwner(file, stateDir)
     if (pid !== null) throw new SlotgateError('state_dir_in_use', { state_dir: stateDir, pid })
     await rename(mine, file)
   } finally {
@@ -66,8 +100,13 @@ async function takeOver(mine: string, file: string, stateDir: string): Promise<v
   }
 }
 
-async function livingOwner(file: string): Promise<number | null> {
-  const [pid, startTime] = (await readFile(file, 'utf8').catch(() => '')).trim().split(/ (.*)/s)
-  const number = Number(pid)
-  return number > 0 && (await startTimeOf(number)) === startTime ? number : null
+async function livingOwner(file: string, stateDir: string): Promise<number | null> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  const [, pid, id = '', startTime] = /^(\d+) (\S+) (.+)$/m.exec(text) ?? []
+  if (pid === undefined) return null
+  if ((await startTimeOf(Number(pid))) === startTime) return Number(pid)
+  const socket = socketOf(stateDir, id)
+  if (await showsLife(socket)) return Number(pid)
+  await unlink(socket).catch(() => {})
+  return null
 }

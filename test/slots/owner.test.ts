@@ -1,7 +1,7 @@
 // A state folder has one owner, however many start at once, and one that died is replaced.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -21,6 +21,8 @@ interface Starter {
   ready: Promise<unknown>
   /** Lets it try; what it says then. It keeps what it got until the test ends. */
   go(): Promise<string>
+  kill(): void
+  ended: Promise<unknown>
 }
 
 function startStarter(t: Test, folder: string): Starter {
@@ -29,6 +31,8 @@ function startStarter(t: Test, folder: string): Starter {
   const lines = createInterface(child.stdout)
   return {
     ready: once(lines, 'line'),
+    kill: () => void child.kill('SIGKILL'),
+    ended: once(child, 'exit'),
     async go() {
       child.stdin.write('go\n')
       const [line] = await once(lines, 'line')
@@ -68,3 +72,22 @@ t.test('a turn that somebody died over is ended', async (t) => {
   await giveUp()
   t.pass('after a few seconds')
 })
+
+t.test(
+  'an owner whose process cannot be seen, as in another container, is known by its sign of life',
+  async (t) => {
+    const folder = await newFolder(t)
+    const owner = startStarter(t, folder)
+    await owner.ready
+    t.equal(await owner.go(), 'owner')
+    const file = join(folder, 'owner')
+    const [, ...facts] = (await readFile(file, 'utf8')).split(' ')
+    await writeFile(file, ['999999', ...facts].join(' '))
+    t.same(await tryAtOnce(t, folder, 1), ['state_dir_in_use 999999'])
+    owner.kill()
+    await t.resolves(owner.ended)
+    const giveUp = await ownStateDir(folder)
+    await giveUp()
+    t.same(await readdir(folder), [], 'nothing of either is left')
+  },
+)
