@@ -27,8 +27,13 @@ export function logExchange({ config, log, lines }: AccessLog, known: Known): vo
   else lines.write(goodLine(known))
 }
 
+/** The status as it is logged and counted: the client's own going away has one that it never saw. 0: there is none. */
+export function statusOf({ status, error }: Known): number {
+  return error?.code === 'client_closed' ? 499 : status || (error?.entry.status ?? 0)
+}
+
 function fieldsOf(known: Known): object {
-  const { service, claim, release, method, target, status, upstreamMs, error } = known
+  const { service, claim, release, method, target, upstreamMs, error } = known
   const code = error?.code
   return {
     request_id: known.requestId,
@@ -38,7 +43,7 @@ function fieldsOf(known: Known): object {
     generation: claim?.generation,
     method: method || undefined,
     path: target === '' ? undefined : shownPath(target),
-    status: code === 'client_closed' ? 499 : status || error?.entry.status,
+    status: statusOf(known) || undefined,
     bytes: known.bytes,
     duration_ms: round(known.ageMs),
     upstream_ms: upstreamMs < 0 ? undefined : round(upstreamMs),

@@ -24,17 +24,18 @@ export class Clock {
 
   /**
    * @param limitsMs the limits that it has to tell apart
-   * @param onTick called with the time of the limits, in milliseconds
+   * @param onTick called with the time of the limits, and with how late it is, in milliseconds
    */
-  constructor(limitsMs: readonly number[], onTick: (nowMs: number) => void) {
+  constructor(limitsMs: readonly number[], onTick: (nowMs: number, lateMs: number) => void) {
     const wanted = Math.min(TICK_MS, ...limitsMs.map((limit) => limit / TICKS_PER_LIMIT))
     const tickMs = Math.max(SHORTEST_TICK_MS, wanted)
     this.#longestMs = tickMs * LONGEST_TICK
     this.#timer = setInterval(() => {
       const nowMs = performance.now()
-      this.#limitsMs += Math.min(nowMs - this.#nowMs, this.#longestMs)
+      const passedMs = nowMs - this.#nowMs
+      this.#limitsMs += Math.min(passedMs, this.#longestMs)
       this.#nowMs = nowMs
-      onTick(this.#limitsMs)
+      onTick(this.#limitsMs, Math.max(0, passedMs - tickMs))
     }, tickMs).unref()
   }
 

@@ -10,6 +10,7 @@ import type { Backend } from '../slots/occupants.ts'
 import type { ClaimKind, Table } from '../slots/table.ts'
 import { Admission } from './admission.ts'
 import { Clock } from './clock.ts'
+import type { Counter } from './counter.ts'
 import { createTrust } from './forwarded.ts'
 import type { Front } from './front.ts'
 import { Buffers } from './http1/buffers.ts'
@@ -29,6 +30,7 @@ export interface DoorOptions {
   table: Table
   /** Whose claim cells it counts in. */
   worker: number
+  counter: Counter
   log: Logger
   /** Where the log goes, for lines that are built by hand. */
   lines: LineSink
@@ -81,7 +83,15 @@ function cutApart(tunnels: readonly Journey[]): void {
 /** How much may wait to be written to a client before its app is no longer read. */
 const WRITE_AHEAD_BYTES = 16 * 1024
 
-export function createDoor({ relay: config, services, table, worker, log, lines }: DoorOptions): Door {
+export function createDoor({
+  relay: config,
+  services,
+  table,
+  worker,
+  counter,
+  log,
+  lines,
+}: DoorOptions): Door {
   const clients = new Set<ClientConnection>()
   const clock = new Clock(limitsOf(config, services), tick)
   const buffers = new Buffers()
@@ -106,6 +116,7 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
     heads: new HeadReader(config),
     buffers,
     clock,
+    counter,
     log,
     lines,
     isClosing: () => closing,
@@ -122,7 +133,8 @@ export function createDoor({ relay: config, services, table, worker, log, lines 
 
   const left = (client: ClientConnection): void => void clients.delete(client)
 
-  function tick(nowMs: number): void {
+  function tick(nowMs: number, lateMs: number): void {
+    counter.late(lateMs)
     upstreams.tick(clock.nowMs)
     for (const client of clients) client.tick(nowMs)
   }

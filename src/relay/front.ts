@@ -4,6 +4,7 @@ import type { RelayConfig } from '../config/types.ts'
 import type { LineSink, Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { Clock } from './clock.ts'
+import type { Counter } from './counter.ts'
 import type { Peer, Trust } from './forwarded.ts'
 import type { Buffers } from './http1/buffers.ts'
 import type { HeadReader } from './http1/head.ts'
@@ -25,6 +26,7 @@ export interface Front {
   /** What connections of both sides read into: each read is taken care of before the next. */
   readonly buffers: Buffers
   readonly clock: Clock
+  readonly counter: Counter
   readonly log: Logger
   readonly lines: LineSink
   /** No connection is to outlive its exchange. */

@@ -1,7 +1,7 @@
 // What a request and an upgrade have in common on their way: who asks, which service and slot it counts in, and the one
 // end of it. Runs in the thread of the client's connection.
 import { SlotgateError } from '../errors.ts'
-import type { Claim, ClaimKind, Closed, Outcome } from '../slots/table.ts'
+import type { Claim, ClaimKind, Closed } from '../slots/table.ts'
 import { logExchange } from './access.ts'
 import { clientOf, type Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
@@ -29,6 +29,7 @@ export abstract class Journey implements Known, Waiter {
   readonly front: Front
   readonly #startedMs = performance.now()
   #settled = false
+  #tookMs = 0
   /** Where it waits, and why. */
   #wait: { service: number; closed: Closed } | null = null
   readonly #from: Peer
@@ -39,6 +40,7 @@ export abstract class Journey implements Known, Waiter {
   target = ''
   client: string
   service: string | undefined
+  serviceIndex = -1
   claim: Claim | null = null
   release: string | undefined
   status = 0
@@ -60,8 +62,9 @@ export abstract class Journey implements Known, Waiter {
 
   abstract turnAway(): void
 
+  /** Once it is settled, how long it took. */
   get ageMs(): number {
-    return performance.now() - this.#startedMs
+    return this.#settled ? this.#tookMs : performance.now() - this.#startedMs
   }
 
   get isSettled(): boolean {
@@ -91,6 +94,7 @@ export abstract class Journey implements Known, Waiter {
   protected find(request: Request): Route {
     const route = this.front.route(request)
     this.service = route.service.name
+    this.serviceIndex = route.index
     return route
   }
 
@@ -168,23 +172,12 @@ export abstract class Journey implements Known, Waiter {
   /** The only place where a journey ends: it is counted, its claim is given back, the log hears of it. Once. */
   settle(): void {
     if (this.#settled) return
-    this.#settled = true
     this.stopWaiting()
-    const { table, worker } = this.front
-    if (this.claim !== null) {
-      const outcome = this.#outcome()
-      // Counted first: the claim keeps the cell from being given to another generation.
-      if (outcome !== null) table.count(this.claim, worker, outcome)
-      table.release(this.claim, worker)
-    }
+    this.#tookMs = this.ageMs
+    this.#settled = true
+    const { table, worker, counter } = this.front
+    counter.count(this)
+    if (this.claim !== null) table.release(this.claim, worker)
     logExchange(this.front, this)
-  }
-
-  /** What the app made of it; null where it had no say, as when the client went away before. */
-  #outcome(): Outcome | null {
-    if (this.error !== undefined && this.error.entry.blame === 'app') return 'failed'
-    // Below 0 the status, if there is one, is of an answer of slotgate's own.
-    if (this.upstreamMs < 0 || this.status === 0) return null
-    return this.status >= 500 ? 'failed' : 'answered'
   }
 }

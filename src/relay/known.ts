@@ -2,7 +2,7 @@
 import type { SlotgateError } from '../errors.ts'
 import type { Claim } from '../slots/table.ts'
 
-/** What the log line of an exchange is made of. */
+/** What the log line of an exchange is made of, and what is counted of it. */
 export interface Known {
   readonly requestId: string
   readonly method: string
@@ -11,6 +11,8 @@ export interface Known {
   readonly client: string
   readonly ageMs: number
   readonly service: string | undefined
+  /** Its place in the table; below 0: none was found. */
+  readonly serviceIndex: number
   readonly claim: Claim | null
   readonly release: string | undefined
   readonly status: number

@@ -11,7 +11,9 @@ export interface Birth {
   services: readonly ServiceConfig[]
   buffer: SharedArrayBuffer
   layout: Layout
-  /** Its number: whose claim cells it counts in. */
+  /** What it counts of its exchanges. */
+  cells: SharedArrayBuffer
+  /** Its number: whose cells it counts in. */
   worker: number
   logLevel: string
 }

@@ -1,7 +1,7 @@
 // What all threads of the front door have counted, by service, slot and release. Main thread.
 import type { SlotName } from '../contract.ts'
 import type { Layout } from '../slots/table.ts'
-import type { ExchangeCounts } from '../switch/data-plane.ts'
+import type { Era, ExchangeCounts } from '../switch/data-plane.ts'
 import {
   BLOCK,
   blockOf,
@@ -48,14 +48,6 @@ export interface Counted extends Place {
   readonly head: Histogram
 }
 
-/** Who is live in a generation. */
-export interface Era {
-  readonly service: number
-  readonly generation: number
-  readonly slot: SlotName
-  readonly release: string
-}
-
 /** Counts, and until when they can have grown. */
 interface Kept {
   readonly place: Place
@@ -70,6 +62,7 @@ export class Meter {
   readonly buffer: SharedArrayBuffer
   readonly #services: number
   readonly #workers: readonly Float64Array[]
+  readonly #deaths: number[]
   /** By where their blocks begin. */
   readonly #eras = new Map<number, Era & { untilMs: number }>()
   /** By service, the place of the block that counts now. */
@@ -80,6 +73,7 @@ export class Meter {
   constructor(layout: Layout) {
     this.buffer = createCells(layout)
     this.#services = layout.services
+    this.#deaths = Array.from({ length: layout.workers }, () => 0)
     this.#workers = Array.from({ length: layout.workers }, (_, worker) =>
       cellsOf(this.buffer, layout, worker),
     )
@@ -142,6 +136,16 @@ export class Meter {
   #without(service: number | null): Counted {
     const cells = this.#read(blockWithout(service ?? this.#services), BLOCK)
     return countedOf({ service, slot: null, release: null }, cells)
+  }
+
+  /** A thread of this worker died, and is replaced. */
+  died(worker: number): void {
+    this.#deaths[worker] = (this.#deaths[worker] ?? 0) + 1
+  }
+
+  /** How often the thread of each worker died. */
+  get deaths(): readonly number[] {
+    return this.#deaths
   }
 
   /** How late the clock of each worker ticked. */

@@ -4,14 +4,19 @@ import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../conf
 import type { Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { DataPlane } from '../switch/data-plane.ts'
+import { Counter } from './counter.ts'
 import { createDoor } from './door.ts'
 import { whenDrained } from './drained.ts'
+import { Meter } from './meter.ts'
+import { measure } from './traffic.ts'
 import { Workers } from './workers.ts'
 
 /** The front door: the data plane of a switch, and what its owner does with it. */
 export interface Relay extends DataPlane {
   /** How many worker threads it has; 0: it is served by the main thread. Known once it listens. */
   readonly threads: number
+  /** What all threads have counted. */
+  readonly meter: Meter
   /**
    * @returns the address that is listened on, with the port the system chose if the config said 0
    * @throws SlotgateError port_in_use or listen_failed
@@ -39,15 +44,20 @@ export interface RelayOptions {
 export const workersOf = (threads: number): number => Math.max(1, threads)
 
 export function createRelay(options: RelayOptions): Relay {
-  const { threads, table } = options
-  const doors = threads === 0 ? doorOfMainThread(options) : new Workers(options)
+  const { threads, table, services } = options
+  const meter = new Meter(table.layout)
+  const doors = threads === 0 ? doorOfMainThread(options, meter) : new Workers({ ...options, meter })
   return {
     get threads() {
       return doors.threads
     },
+    meter,
     listen: () => doors.listen(),
     setBackend: (service, slot, backend) => doors.setBackend(service, slot, backend),
     letIn: (service) => doors.letIn(service),
+    begin: (era) => meter.begin(era),
+    exchanges: (service, generation) => meter.exchanges(service, generation),
+    measure: () => measure(meter, services.length),
     cut: (service, generations, kind) => doors.cut(service, generations, kind),
     whenDrained: (service, generations, kind, signal) =>
       whenDrained(table, service, generations, kind, signal),
@@ -56,8 +66,11 @@ export function createRelay(options: RelayOptions): Relay {
   }
 }
 
-function doorOfMainThread({ listen, relay, services, table, log }: RelayOptions): Omit<Relay, 'whenDrained'> {
-  const door = createDoor({ relay, services, table, worker: 0, log, lines: log.lines })
+type Doors = Omit<Relay, 'meter' | 'begin' | 'exchanges' | 'measure' | 'whenDrained'>
+
+function doorOfMainThread({ listen, relay, services, table, log }: RelayOptions, meter: Meter): Doors {
+  const counter = new Counter(meter.buffer, table.layout, 0)
+  const door = createDoor({ relay, services, table, worker: 0, counter, log, lines: log.lines })
   return {
     threads: 0,
     listen: () => door.listen(listen, { reusePort: false }),

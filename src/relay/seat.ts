@@ -4,6 +4,7 @@ import { messageOf, reason } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { Birth, CallName, Calls, Placed } from './messages.ts'
+import type { Meter } from './meter.ts'
 import { Thread } from './thread.ts'
 
 /** Opening a port takes no time; a thread that does not get there is replaced. */
@@ -21,6 +22,7 @@ export interface SeatOptions {
   relay: Birth['relay']
   services: Birth['services']
   table: Table
+  meter: Meter
   /** Where all slots are reached now. */
   backends(): readonly Placed[]
   log: Logger
@@ -45,9 +47,10 @@ export class Seat {
 
   /** Starts a thread. It rejects if the thread ended before it could be opened. */
   async start(): Promise<void> {
-    const { worker, relay, services, table, log } = this.#options
+    const { worker, relay, services, table, meter, log } = this.#options
     const { buffer, layout } = table
-    const thread = new Thread({ worker, relay, services, buffer, layout, logLevel: log.level }, log.lines)
+    const birth = { worker, relay, services, buffer, layout, cells: meter.buffer, logLevel: log.level }
+    const thread = new Thread(birth, log.lines)
     this.#thread = thread
     this.#startedMs = performance.now()
     void thread.exited.then((how) => this.#onExit(how))
@@ -91,11 +94,12 @@ export class Seat {
 
   /** Its connections are closed and it counts no more: only now may its claims be given back. */
   #onExit(how: string): void {
-    const { worker, table, log } = this.#options
+    const { worker, table, meter, log } = this.#options
     this.#thread = null
     this.#isOpen = false
     table.forgetWorker(worker)
     if (this.#closing || !this.#at) return
+    meter.died(worker)
     const delay_ms = this.#nextDelayMs()
     const alarm = reason('worker_died', { worker, detail: how, delay_ms })
     log.error({ worker, delay_ms, code: alarm.code }, alarm.sentence)

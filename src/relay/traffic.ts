@@ -1,8 +1,8 @@
 // What comes over each slot right now: what the meter counts now, less what it had counted a moment ago. Main thread.
 import { SLOTS } from '../contract.ts'
-import type { ExchangeCounts, Traffic } from '../switch/data-plane.ts'
+import type { Era, ExchangeCounts, Traffic } from '../switch/data-plane.ts'
 import { BUCKETS, quantile } from './latency.ts'
-import type { Era, Meter } from './meter.ts'
+import type { Meter } from './meter.ts'
 
 /** What a generation has counted. */
 interface Look {

@@ -4,6 +4,7 @@ import { messageOf, SlotgateError } from '../errors.ts'
 import { createLines } from '../lines.ts'
 import { createLogger } from '../log.ts'
 import { openTable } from '../slots/table.ts'
+import { Counter } from './counter.ts'
 import { createDoor } from './door.ts'
 import type { Birth, Call, FromWorker, ToWorker } from './messages.ts'
 
@@ -12,7 +13,7 @@ const GATHER_MS = 20
 
 if (!parentPort) throw new Error('this file runs as a worker thread')
 const main = parentPort
-const { relay, services, buffer, layout, worker, logLevel } = workerData as Birth
+const { relay, services, buffer, layout, cells, worker, logLevel } = workerData as Birth
 
 let linesTaken = (): void => {}
 const lines = createLines({
@@ -24,7 +25,8 @@ const lines = createLines({
 })
 const log = createLogger(logLevel, lines)
 const table = openTable(buffer, layout)
-const door = createDoor({ relay, services, table, worker, log, lines })
+const counter = new Counter(cells, layout, worker)
+const door = createDoor({ relay, services, table, worker, counter, log, lines })
 
 // One connection's bug must not end those of all others.
 process.on('uncaughtException', (error) => {

@@ -1,5 +1,5 @@
-// The pointer words, the claim counters and the counts of exchanges of all services, over one SharedArrayBuffer. Atomics
-// live here alone; every thread opens the same buffer.
+// The pointer words and the claim counters of all services, over one SharedArrayBuffer. Atomics live here alone; every
+// thread opens the same buffer.
 import { SLOTS, type SlotName } from '../contract.ts'
 
 /**
@@ -11,13 +11,6 @@ export const GENERATION_CELLS = 64
 
 const KINDS = ['requests', 'tunnels'] as const
 export type ClaimKind = (typeof KINDS)[number]
-
-const OUTCOMES = ['answered', 'failed'] as const
-/** What an app made of an exchange: it answered, or it failed: a 5xx, no connection, no answer, too late. */
-export type Outcome = (typeof OUTCOMES)[number]
-
-/** Exchanges that are over, by what the app made of them; those in which it had no say are not counted. */
-export type ExchangeCounts = Record<Outcome, number>
 
 /** The generation is kept in 30 bits of the word; 0 means that nothing was ever live. */
 const MAX_GENERATION = 2 ** 30 - 1
@@ -55,9 +48,8 @@ export interface Layout {
 }
 
 const claimCells = GENERATION_CELLS * KINDS.length
-const outcomeCells = GENERATION_CELLS * OUTCOMES.length
 /** One more, for the requests that wait. */
-const cellsPerWorker = claimCells + outcomeCells + 1
+const cellsPerWorker = claimCells + 1
 const wordsPerService = (workers: number) => 1 + workers * cellsPerWorker
 
 /** @returns the buffer to hand to every thread that routes or switches */
@@ -77,14 +69,6 @@ export interface Table {
   toTunnel(claim: Claim, worker: number): void
   release(claim: Claim, worker: number): void
   /**
-   * Counts an exchange that is over into the generation of its claim, which the caller still holds: that is what keeps
-   * the cell from going to another generation. A plain addition, since no other thread writes this cell; it begins anew
-   * after 2^32.
-   */
-  count(claim: Claim, worker: number, outcome: Outcome): void
-  /** The exchanges of one generation since its flip, or since the start of slotgate, over all workers. */
-  exchanges(service: number, generation: number): ExchangeCounts
-  /**
    * Counts one request that waits, for `worker`, unless `limit` of them wait already. The caller must `letGo` of it exactly
    * once.
    *
@@ -95,8 +79,8 @@ export interface Table {
   /** The requests that wait, over all workers. */
   held(service: number): number
   /**
-   * Zeroes the claims of a worker, and what waits there; the exchanges that it counted stay. Only for one that is gone, with all of its
-   * connections: nobody else gives its claims back. The next to count under this number must not have begun.
+   * Zeroes the claims of a worker, and what waits there. Only for one that is gone, with all of its connections: nobody
+   * else gives its claims back. The next to count under this number must not have begun.
    */
   forgetWorker(worker: number): void
   /** Open claims of one generation, over all workers. */
@@ -131,12 +115,7 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
   const cellsAt = (service: number, worker: number) => pointerAt(service) + 1 + worker * cellsPerWorker
   const cellAt = (service: number, worker: number, generation: number, kind: ClaimKind) =>
     cellsAt(service, worker) + (generation % GENERATION_CELLS) * KINDS.length + KINDS.indexOf(kind)
-  const countAt = (service: number, worker: number, generation: number, outcome: Outcome) =>
-    cellsAt(service, worker) +
-    claimCells +
-    (generation % GENERATION_CELLS) * OUTCOMES.length +
-    OUTCOMES.indexOf(outcome)
-  const heldAt = (service: number, worker: number) => cellsAt(service, worker) + claimCells + outcomeCells
+  const heldAt = (service: number, worker: number) => cellsAt(service, worker) + claimCells
 
   function sum(cellOf: (worker: number) => number): number {
     let total = 0
@@ -147,13 +126,6 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
   /** Whether a generation's cells have gone to a younger one; they had to be free of claims for that. */
   const isPast = (service: number, generation: number) =>
     generation + GENERATION_CELLS <= table.pointer(service).generation
-
-  /** Before the flip: no claim of the cells' former generation is left, so nobody counts into them. */
-  function forgetExchanges(service: number, generation: number): void {
-    for (let worker = 0; worker < workers; worker++) {
-      for (const outcome of OUTCOMES) Atomics.store(words, countAt(service, worker, generation, outcome), 0)
-    }
-  }
 
   const table: Table = {
     buffer,
@@ -182,17 +154,6 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
     },
     release(claim, worker) {
       Atomics.sub(words, cellAt(claim.service, worker, claim.generation, claim.kind), 1)
-    },
-    count({ service, generation }, worker, outcome) {
-      const cell = countAt(service, worker, generation, outcome)
-      words[cell] = (words[cell] ?? 0) + 1
-    },
-    exchanges(service, generation) {
-      if (isPast(service, generation)) return { answered: 0, failed: 0 }
-      return {
-        answered: sum((worker) => countAt(service, worker, generation, 'answered')),
-        failed: sum((worker) => countAt(service, worker, generation, 'failed')),
-      }
     },
     hold(service, worker, limit) {
       // Counted first, so that two threads cannot both take the last place.
@@ -227,7 +188,6 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
     },
     flip(service, slot) {
       const next = { generation: table.pointer(service).generation + 1, slot }
-      forgetExchanges(service, next.generation)
       const paused = Atomics.load(words, pointerAt(service)) & PAUSED
       Atomics.store(words, pointerAt(service), encode(next) | paused)
       return next

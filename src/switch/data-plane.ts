@@ -10,6 +10,15 @@ export interface ExchangeCounts {
   failed: number
 }
 
+/** Who is live in a generation. */
+export interface Era {
+  /** Its place in the table. */
+  readonly service: number
+  readonly generation: number
+  readonly slot: SlotName
+  readonly release: string
+}
+
 /** What comes over one slot. */
 export interface Traffic {
   /** Its place in the table. */
@@ -32,6 +41,19 @@ export interface DataPlane {
    * @param backend null: the slot holds nothing. Without addresses its release is down, and claims answer 503
    */
   setBackend(service: number, slot: SlotName, backend: Backend | null): Promise<void>
+  /**
+   * From the flip to this generation on, its exchanges are counted as this release's. Before that flip, when no claim is left
+   * of the generation that had its counters before.
+   */
+  begin(era: Era): void
+  /** The exchanges of one generation since its flip, or since the start of slotgate. */
+  exchanges(service: number, generation: number): ExchangeCounts
+  /**
+   * Begins to measure the traffic.
+   *
+   * @returns call it every second or so: what came over each slot since it was called last
+   */
+  measure(): () => readonly Traffic[]
   /** Requests that wait for this service are let in, after its word has changed so that it takes them. */
   letIn(service: number): void
   /** Ends what is still open of these generations; returns how many exchanges that were. */

@@ -113,6 +113,8 @@ function flip(service: Service, occupant: Occupant): Omit<Flipped, 'previous'> {
   const displaced = occupants.place(slot, occupant)
   // While the journal was written, who was in the slot may have died, and the front door was told so.
   void occupants.announce(slot)
+  const next = table.pointer(index).generation + 1
+  dataPlane.begin({ service: index, generation: next, slot, release: occupant.release })
   const { generation } = table.flip(index, slot)
   dataPlane.letIn(index)
   occupant.generations.push(generation)

@@ -24,9 +24,12 @@ const LONGEST_WAIT_MS = 30_000
  * @throws SlotgateError `journal_write_failed`
  */
 export async function restore(service: Service): Promise<void> {
-  const { table, index } = service
+  const { table, dataPlane, index } = service
   const { generation, live, slots } = recorded(service)
-  if (live) table.restore(index, { generation, slot: live.slot })
+  if (live) {
+    dataPlane.begin({ service: index, generation, ...live })
+    table.restore(index, { generation, slot: live.slot })
+  }
   for (const slot of SLOTS) {
     const release = slots[slot]
     if (release !== undefined) await restoreSlot(service, release, slot)
@@ -55,9 +58,9 @@ export function resume(service: Service): void {
 
 /** Requests that come before the release is up fail, and that is no fault of the release. */
 async function bringUp(service: Service, slot: SlotName, occupant: Occupant): Promise<void> {
-  const { table, index, occupants } = service
+  const { table, dataPlane, index, occupants } = service
   const { generation } = table.pointer(index)
-  const soFar = () => table.exchanges(index, generation)
+  const soFar = () => dataPlane.exchanges(index, generation)
   service.early = { generation, counts: soFar }
   await occupants.revive(slot, occupant)
   const early = soFar()

@@ -1,7 +1,7 @@
 // Which release is on trial, and what it is compared with. The line of its flip in the journal has that, so that a restart
 // goes on with the bake.
 import type { Bake } from '../journal/record.ts'
-import type { ExchangeCounts } from '../slots/table.ts'
+import type { ExchangeCounts } from './data-plane.ts'
 import { recorded, type Service } from './service.ts'
 import type { BakeCounts, BakeView } from './types.ts'
 
@@ -37,9 +37,9 @@ export function bakeView(service: Service): BakeView | null {
 }
 
 /** What the live release has made of its exchanges, since its flip or since slotgate runs. */
-function liveCounts({ table, index, early }: Service): ExchangeCounts {
+function liveCounts({ table, dataPlane, index, early }: Service): ExchangeCounts {
   const { generation } = table.pointer(index)
-  const { answered, failed } = table.exchanges(index, generation)
+  const { answered, failed } = dataPlane.exchanges(index, generation)
   if (early?.generation !== generation) return { answered, failed }
   const before = early.counts()
   return { answered: answered - before.answered, failed: failed - before.failed }

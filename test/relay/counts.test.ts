@@ -24,7 +24,7 @@ for (const [status, counts] of [
     const { bench } = await startObserved(t, {}, answering(status))
     await dial(t, bench.port, GET).until(hasAnswer)
     await bench.logged(() => true)
-    t.same(bench.table.exchanges(0, 1), counts)
+    t.same(bench.relay.exchanges(0, 1), counts)
   })
 }
 
@@ -36,7 +36,7 @@ t.test('no connection to the app is a failure, and so is a release that is down'
   await bench.relay.setBackend(0, 'blue', { release: 'r-blue', addresses: [] })
   await dial(t, bench.port, GET).until(hasAnswer)
   await bench.logged(({ code }) => code === 'live_down')
-  t.same(bench.table.exchanges(0, 1), { answered: 0, failed: 2 })
+  t.same(bench.relay.exchanges(0, 1), { answered: 0, failed: 2 })
 })
 
 t.test('an answer that does not come in time is a failure', async (t) => {
@@ -45,7 +45,7 @@ t.test('an answer that does not come in time is a failure', async (t) => {
   await bench.promote(app.address)
   await dial(t, bench.port, GET).until(hasAnswer)
   await bench.logged(({ code }) => code === 'upstream_timeout')
-  t.same(bench.table.exchanges(0, 1), { answered: 0, failed: 1 })
+  t.same(bench.relay.exchanges(0, 1), { answered: 0, failed: 1 })
 })
 
 t.test('an answer that breaks off is a failure, whatever its status', async (t) => {
@@ -56,7 +56,7 @@ t.test('an answer that breaks off is a failure, whatever its status', async (t) 
   await bench.promote(app.address)
   await dial(t, bench.port, GET).closed()
   await bench.logged(({ code }) => code === 'upstream_failed')
-  t.same(bench.table.exchanges(0, 1), { answered: 0, failed: 1 })
+  t.same(bench.relay.exchanges(0, 1), { answered: 0, failed: 1 })
 })
 
 t.test('a client that goes away before the answer is nobody else’s failure', async (t) => {
@@ -68,7 +68,7 @@ t.test('a client that goes away before the answer is nobody else’s failure', a
   await promise
   wire.socket.destroy()
   await bench.logged(({ code }) => code === 'client_closed')
-  t.same(bench.table.exchanges(0, 1), { answered: 0, failed: 0 })
+  t.same(bench.relay.exchanges(0, 1), { answered: 0, failed: 0 })
 })
 
 t.test('what the front door answers by itself is not counted', async (t) => {
@@ -77,7 +77,7 @@ t.test('what the front door answers by itself is not counted', async (t) => {
   await bench.logged(({ code }) => code === 'request_too_large')
   await dial(t, bench.port, `OPTIONS * HTTP/1.1\r\n${H}\r\n`).until((text) => text.includes('204'))
   await bench.logged(({ status }) => status === 204)
-  t.same(bench.table.exchanges(0, 1), { answered: 0, failed: 0 })
+  t.same(bench.relay.exchanges(0, 1), { answered: 0, failed: 0 })
 })
 
 t.test('a request that is sent a second time counts once', async (t) => {
@@ -93,5 +93,5 @@ t.test('a request that is sent a second time counts once', async (t) => {
   await wire.until((text) => text.split('HTTP/1.1 200').length === 3)
   await t.resolves(bench.logged(() => bench.lines.filter(({ msg }) => msg === 'exchange').length === 2))
   t.equal(app.sockets.length, 2)
-  t.same(bench.table.exchanges(0, 1), { answered: 2, failed: 0 })
+  t.same(bench.relay.exchanges(0, 1), { answered: 2, failed: 0 })
 })

@@ -138,7 +138,9 @@ export async function startRelay(
       return promise
     },
     async promote(address, slot = 'blue', index = 0) {
-      await relay.setBackend(index, slot, { release: `r-${slot}`, addresses: [address] })
+      const release = `r-${slot}`
+      await relay.setBackend(index, slot, { release, addresses: [address] })
+      relay.begin({ service: index, generation: table.pointer(index).generation + 1, slot, release })
       table.flip(index, slot)
     },
     claims(index = 0) {

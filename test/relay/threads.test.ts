@@ -10,6 +10,7 @@ import { otherSlot } from '../../src/contract.ts'
 import { SlotgateError } from '../../src/errors.ts'
 import { hang, watchThreads } from '../support/threads.ts'
 import {
+  type Bench,
   dial,
   GET,
   hasAnswer,
@@ -149,6 +150,11 @@ t.test('forgetting an address closes the connections of all threads to it', asyn
   await Promise.all(app.sockets.map((socket) => socket.closed || once(socket, 'close')))
 })
 
+function exchangesOf({ relay }: Bench, release: string): number {
+  const counted = relay.meter.counted().find((one) => one.release === release)
+  return [...(counted?.statuses.values() ?? [])].reduce((sum, count) => sum + count, 0)
+}
+
 t.test('a thread that dies takes its own connections with it, and nothing else', async (t) => {
   const { threads, bench, first } = await start(t)
   const app = await startHolding(t)
@@ -168,6 +174,8 @@ t.test('a thread that dies takes its own connections with it, and nothing else',
   await drain
   t.same(bench.table.claims(0, 1), { requests: 0, tunnels: 0 })
   t.match(await line(bench.lines, ({ code }) => code === 'worker_died'), { level: 'error', worker: 0 })
+  t.same(bench.relay.meter.deaths, [1, 0])
+  t.equal(exchangesOf(bench, 'r-blue'), others.length, 'nobody knows what became of what it had')
   const replacement = await threads.after(2)
   await line(bench.lines, replaced)
   t.same(new Set(await askAll(others)), new Set(['green']), 'the other thread was never gone')

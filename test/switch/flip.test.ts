@@ -94,6 +94,9 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
   })
   const dataPlane = {
     setBackend: (_: number, slot: SlotName, backend: Backend | null) => setBackend(slot, backend),
+    begin: () => {},
+    exchanges: () => ({ answered: 0, failed: 0 }),
+    measure: () => () => [],
     letIn: () => {},
     cut: async () => 0,
     whenDrained: () => drained.promise,
