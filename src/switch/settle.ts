@@ -19,8 +19,8 @@ const LATER_LOOKS_MS = [1_000, 5_000]
 const ROLLED_BACK = 'schema_changed_during_switch'
 
 /**
- * Looks at the new release right after the flip, under the lock of the switch. If it fits, or does not say, two later
- * looks follow in the background.
+ * Looks at the new release right after the flip, under the lock of the switch. If it fits, or does not say, or the way
+ * back fails, two later looks follow in the background.
  *
  * @param before the schema that the flip was decided on
  * @returns where the new release reads that the schema is; null where it did not say
@@ -44,7 +44,7 @@ export async function confirm(
   if (way === null) await raise(service, 'no_release_fits', facts).catch(logged(service))
   else if (await flipBack(service, way, facts, progress).then(() => true, logged(service))) {
     throw new SlotgateError(ROLLED_BACK, { ...facts, ...pointerOf(service), flipped_back: true })
-  }
+  } else void settle(service, flipped, before)
   return broken.current
 }
 
@@ -55,8 +55,9 @@ async function settle(service: Service, flipped: Flipped, before: number | null)
     if (!(await waitFor(lookMs - waitedMs, service.closing))) return
     waitedMs = lookMs
     if (!isNewest(service, flipped)) return
-    if (brokenBy(await look(service), before) !== null)
-      return cure(service, flipped, before).then(() => {}, logged(service))
+    if (brokenBy(await look(service), before) === null) continue
+    // A way back that failed, as on a full disk, may work at the next look.
+    if (await cure(service, flipped, before).then(() => true, logged(service))) return
   }
 }
 

@@ -1,4 +1,6 @@
 // A migration that runs between the last look and the flip, or in the seconds after it.
+import { rename } from 'node:fs/promises'
+import { join } from 'node:path'
 import t from 'tap'
 import { DatabaseWorld, filesUpTo } from '../support/database-world.ts'
 import { pauseNextFlip } from '../support/pause.ts'
@@ -71,6 +73,23 @@ t.test(
     t.match(alarms, [{ code: 'no_release_fits', release: 'r43', previous_release: 'r42', after: 50 }])
   },
 )
+
+t.test('a way back that the disk refuses at first is taken at a later look, once', async (t) => {
+  const world = await withLive(t)
+  await world.addRelease('r43', { min: 42, max: 42 })
+  const flip = await pauseNextFlip(t)
+  const deploying = world.deploy('r43')
+  await flip.reached
+  await world.migrate(43)
+  const journal = join(world.stateDir, 'journal.jsonl')
+  await rename(journal, `${journal}.away`)
+  flip.resume()
+  t.match(await deploying, { status: 200, body: { generation: 2, schema_after: 43 } })
+  await rename(`${journal}.away`, journal)
+  const isBack = async () => (await world.status()).live?.release === 'r42'
+  await world.until(isBack, 'the way back')
+  t.equal((await world.status()).generation, 3)
+})
 
 t.test('a migration that still runs after the flip is no reason to go back', async (t) => {
   // The watch is the clock here: by its last look all that could come of the looks after 1 and 5 s has come.
