@@ -103,7 +103,7 @@ const MENDED: Partial<Record<Rule, (repository: Repository) => unknown>> = {
   compat_invalid: (repository) => repository.write({ 'migrations/compat.json': '{"min": "3", "max": 3}' }),
   range_invalid: (repository) => repository.write({ 'migrations/compat.json': '{"min": 4, "max": 3}' }),
   max_below_newest: (repository) => repository.write(sealed(scripts(4), 3, 3)),
-  max_above_newest: (repository) => repository.write(sealed(scripts(3), 3, 50)),
+  max_above_newest: (repository) => repository.write(sealed(scripts(3), 3, 4)),
   min_raised: (repository) => repository.write(sealed(scripts(4), 4, 4)),
   sums_missing: (repository) =>
     repository.commitOnMain({ 'migrations/SUMS': null }) ?? repository.git('merge', 'main'),

@@ -182,9 +182,11 @@ t.test('slotgate being away is a refusal that says so, unless it is configured o
   t.match(await sure.run(), { status: 200 })
 })
 
-t.test('a slotgate that is stopping is away too', async (t) => {
-  const r3 = await behind(t, new SlotgateError('shutting_down'))
-  t.match(await r3.run(), { status: 503, json: { error: 'slotgate_away' } })
+t.test('a slotgate that is stopping, or has too much to do, is away too', async (t) => {
+  for (const code of ['shutting_down', 'rate_limited'] as const) {
+    const r3 = await behind(t, new SlotgateError(code))
+    t.match(await r3.run(), { status: 503, json: { error: 'slotgate_away' } }, code)
+  }
 })
 
 t.test('what is set up wrong is refused even where slotgate may be away', async (t) => {
