@@ -2,9 +2,11 @@
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { type Admin, createAdmin } from './admin/server.ts'
+import type { DevOptions } from './cli/call.ts'
 import { loadConfig } from './config/load.ts'
 import { reloadable } from './config/reload.ts'
 import type { Config, ListenAddress, ServiceConfig } from './config/types.ts'
+import { runDev } from './dev/dev.ts'
 import { messageOf, SlotgateError } from './errors.ts'
 import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
@@ -19,6 +21,7 @@ import { stopLeftovers, stopStragglers } from './slots/leftovers.ts'
 import { Occupants } from './slots/occupants.ts'
 import { ownStateDir } from './slots/owner.ts'
 import { createBuffer, openTable, type Table } from './slots/table.ts'
+import { stopSignal } from './stop-signal.ts'
 import { bake } from './switch/bake.ts'
 import { createControl } from './switch/control.ts'
 import { Drains } from './switch/drain.ts'
@@ -41,9 +44,6 @@ export interface Slotgate {
   /** No new connections; what is open finishes within the drain time; every process is stopped. */
   close(): Promise<void>
 }
-
-/** One Ctrl-C under npm arrives twice, from the terminal and from npm; only a later one is a second. */
-const SAME_SIGNAL_MS = 500
 
 /** What can change while running, read at each use. */
 interface Current {
@@ -238,7 +238,9 @@ function reload(current: Current, next: Config, admin: Admin): { changed: string
 /** Runs until a signal ends it. A second signal ends it at once; the processes it booted end with it either way. */
 export async function serve(file: string, log: Logger = createLogger()): Promise<number> {
   // From here on: a signal that comes during the start must not leave what was booted behind.
-  const stopped = stopSignal(log)
+  const stopped = stopSignal(['SIGTERM', 'SIGINT'], (signal) =>
+    log.warn({ signal }, 'a second signal: ending at once'),
+  )
   const slotgate = await start(loadConfig(file), log)
   const at = ({ host, port }: ListenAddress) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
   log.info(
@@ -261,6 +263,15 @@ export async function serve(file: string, log: Logger = createLogger()): Promise
   return 0
 }
 
+/** Runs what is developed in the working folder. A terminal that is closed ends it, too. */
+export async function dev(options: DevOptions): Promise<number> {
+  const { stdin, stdout, env } = process
+  const stopped = stopSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => {})
+  // A terminal that is gone takes no more lines, and what is left to do is to end.
+  stdout.on('error', () => {})
+  return runDev(options, { start, stopped, folder: process.cwd(), stdin, stdout, env })
+}
+
 function reloadFile(slotgate: Slotgate, file: string, log: Logger): void {
   try {
     const { changed, cannot } = slotgate.reload(loadConfig(file))
@@ -269,19 +280,4 @@ function reloadFile(slotgate: Slotgate, file: string, log: Logger): void {
     const problems = error instanceof SlotgateError ? error.facts.problems : undefined
     log.error({ file, problems }, `the config was not taken over, the running one stays: ${messageOf(error)}`)
   }
-}
-
-function stopSignal(log: Logger): Promise<void> {
-  return new Promise((resolve) => {
-    let firstAt = 0
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-      process.on(signal, () => {
-        firstAt ||= performance.now()
-        resolve()
-        if (performance.now() - firstAt < SAME_SIGNAL_MS) return
-        log.warn({ signal }, 'a second signal: ending at once')
-        process.exit(1)
-      })
-    }
-  })
 }

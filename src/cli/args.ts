@@ -23,20 +23,25 @@ const OPTIONS = Object.fromEntries(
   ]),
 )
 
+/** Words behind it are no flags of slotgate's. */
+const END_OF_FLAGS = '--'
+
 const wrong = (message: string, help = 'slotgate --help lists the commands.'): Failure =>
   new Failure(EXIT.usage, message, [help])
 
 /** @throws Failure with exit code 2 */
 export function parseCommandLine(argv: readonly string[]): Parsed {
-  const { words, flags } = split(argv)
+  const end = argv.includes(END_OF_FLAGS) ? argv.indexOf(END_OF_FLAGS) : argv.length
+  const { words, flags } = split(argv.slice(0, end))
   const wantsHelp = flags.help === true || words[0] === 'help'
   const rest = words[0] === 'help' ? words.slice(1) : words
   if (rest.length === 0) return { operands: [], flags: wantsHelp ? { ...flags, help: true } : flags }
   const { name, run, operands } = commandOf(rest)
   if (wantsHelp) return { command: { name, run }, operands: [], flags: { help: true } }
+  const all = [...operands, ...argv.slice(end + 1)]
   checkFlags(name, run, flags)
-  checkOperands(name, run, operands)
-  return { command: { name, run }, operands, flags }
+  checkOperands(name, run, all)
+  return { command: { name, run }, operands: all, flags }
 }
 
 function split(argv: readonly string[]): { words: string[]; flags: Flags } {
@@ -82,10 +87,14 @@ function checkFlags(name: string, { flags: taken }: Command, flags: Flags): void
     throw wrong(`slotgate ${name} takes no --${foreign}.`, `slotgate ${name} --help lists its flags.`)
 }
 
-function checkOperands(name: string, { operands: expected }: Command, operands: readonly string[]): void {
+function checkOperands(
+  name: string,
+  { operands: expected, rest }: Command,
+  operands: readonly string[],
+): void {
   const missing = expected[operands.length]
   if (missing !== undefined) throw wrong(`slotgate ${name} needs ${missing}.`, `slotgate ${name} --help`)
-  const extra = operands[expected.length]
+  const extra = rest === undefined ? operands[expected.length] : undefined
   if (extra !== undefined) throw wrong(`slotgate ${name} does not take ${extra}.`, `slotgate ${name} --help`)
   for (const [index, choice] of expected.entries()) {
     const given = operands[index] ?? ''

@@ -1,4 +1,5 @@
 // What every command is given, and how one ends: the streams, the flags, the exit codes and the failures behind them.
+import type { ListenAddress } from '../config/types.ts'
 import { withShortCommits } from '../contract.ts'
 import type { Problem } from '../errors.ts'
 
@@ -11,9 +12,22 @@ export interface Sink {
   isTTY?: boolean
 }
 
+/** What `slotgate dev` is to run, and how. */
+export interface DevOptions {
+  /** The app and its arguments; empty: what the config says. */
+  command: readonly string[]
+  /** Absent: there is none, and the command is one app of its own. */
+  config?: string
+  /** Absent: as the config says, or the next free port. */
+  listen?: ListenAddress
+  overlay: boolean
+}
+
 export interface Deps {
   /** Runs slotgate until it is told to stop; the exit code. */
   serve(configFile: string): Promise<number>
+  /** The same for the code in this folder, with a new release at each change. */
+  dev(options: DevOptions): Promise<number>
   stdout: Sink
   stderr: Sink
   env: Readonly<Record<string, string | undefined>>

@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs'
 import type { Agent, Dispatcher } from 'undici'
 import { messageOf, type Problem } from '../errors.ts'
 import { type SigningKey, signRequest } from '../signing.ts'
-import type { ServiceStatus } from '../switch/types.ts'
+import type { FeedEvent, ServiceStatus } from '../switch/types.ts'
 import { type Call, EXIT, Failure, ProblemAnswer, setting } from './call.ts'
+import { devDefaults } from './dev-files.ts'
 import { readKeyFile } from './keyfile.ts'
 
 /** Takes longer to load than all else of the command line, so only what calls slotgate loads it. */
@@ -14,11 +15,18 @@ const DEFAULT_ADMIN = 'http://127.0.0.1:8081'
 const CONNECT_WITHIN_MS = 5_000
 /** A read is answered at once, whatever state the apps are in. */
 const READ_WITHIN_MS = 15_000
+/** A stream gives a sign of life every 15 s. */
+const SILENT_MS = 45_000
+
+const STREAM_TYPE = 'text/event-stream'
+/** slotgate writes each event into one such line. */
+const DATA = 'data: '
 
 export interface Sending {
   body?: object
   ifGeneration?: number
   signal?: AbortSignal
+  isStream?: boolean
 }
 
 export class AdminClient {
@@ -36,6 +44,10 @@ export class AdminClient {
     this.#agent = new http.Agent({ connect, headersTimeout: 0, bodyTimeout: 0, allowH2: false })
   }
 
+  get keyId(): string {
+    return this.#key.id
+  }
+
   /** @throws ProblemAnswer if slotgate refuses, Failure if it cannot be reached */
   async get<T>(path: string, sending: Sending = {}): Promise<T> {
     return (await this.#call('GET', path, sending)) as T
@@ -50,12 +62,41 @@ export class AdminClient {
     return this.get(`/v1/services/${encodeURIComponent(service)}`, sending)
   }
 
+  /**
+   * @param query which of them, and from where on
+   * @returns what happens, as it is told, until slotgate ends the stream
+   * @throws like `get`
+   */
+  async *events(query: Record<string, string>, signal?: AbortSignal): AsyncGenerator<FeedEvent> {
+    const path = `/v1/events?${new URLSearchParams(query)}`
+    const response = await this.#send('GET', path, { isStream: true, ...(signal && { signal }) })
+    const { statusCode, headers, body } = response
+    if (!isDone(statusCode)) this.#refuse(statusCode, this.#parse(await this.#textOf(response, 'GET')))
+    if (headers['content-type'] !== STREAM_TYPE) throw this.#stranger('what it answered is something else')
+    try {
+      for await (const line of linesOf(body))
+        if (line.startsWith(DATA)) yield JSON.parse(line.slice(DATA.length))
+    } catch (error) {
+      throw this.#unreachable(error, 'GET')
+    }
+  }
+
   async close(): Promise<void> {
     await this.#agent.destroy()
   }
 
   async #call(method: 'GET' | 'POST', path: string, sending: Sending): Promise<unknown> {
+    const response = await this.#send(method, path, sending)
+    const { statusCode } = response
+    const parsed = this.#parse(await this.#textOf(response, method))
+    if (!isDone(statusCode)) this.#refuse(statusCode, parsed)
+    if (isOurs(parsed)) return parsed
+    throw this.#stranger('what it answered is something else')
+  }
+
+  async #send(method: 'GET' | 'POST', path: string, sending: Sending): Promise<Dispatcher.ResponseData> {
     const url = new URL(path, this.origin)
+    const { isStream = false } = sending
     const body = sending.body && JSON.stringify(sending.body)
     const ifMatch = sending.ifGeneration === undefined ? undefined : `"${sending.ifGeneration}"`
     const signed = signRequest({
@@ -65,32 +106,33 @@ export class AdminClient {
       ...(body && { body }),
       ...(ifMatch && { ifMatch }),
     })
-    const { statusCode, text } = await this.#send(url, {
-      method,
-      headers: { ...signed, accept: 'application/json' },
-      ...(body && { body }),
-      ...(sending.signal && { signal: sending.signal }),
-      ...(method === 'GET' && { headersTimeout: READ_WITHIN_MS, bodyTimeout: READ_WITHIN_MS }),
-    })
-    const parsed = this.#parse(text)
-    if (statusCode >= 200 && statusCode < 300) {
-      if (isOurs(parsed)) return parsed
-      throw this.#stranger('what it answered is something else')
+    try {
+      return await this.#http.request(url, {
+        method,
+        headers: { ...signed, accept: isStream ? STREAM_TYPE : 'application/json' },
+        ...(body && { body }),
+        ...(sending.signal && { signal: sending.signal }),
+        ...(method === 'GET' && { headersTimeout: READ_WITHIN_MS }),
+        ...(method === 'GET' && { bodyTimeout: isStream ? SILENT_MS : READ_WITHIN_MS }),
+        dispatcher: this.#agent,
+      })
+    } catch (error) {
+      throw this.#unreachable(error, method)
     }
-    if (!isProblem(parsed)) throw this.#stranger(`it answered ${statusCode}`)
-    if (parsed.stage === 'relay') throw this.#stranger('it is the front door')
-    throw new ProblemAnswer(parsed)
   }
 
-  async #send(
-    url: URL,
-    options: Omit<Dispatcher.RequestOptions, 'path' | 'origin'>,
-  ): Promise<{ statusCode: number; text: string }> {
+  /** @throws ProblemAnswer, or Failure where it is not slotgate's admin that answered */
+  #refuse(statusCode: number, answer: unknown): never {
+    if (!isProblem(answer)) throw this.#stranger(`it answered ${statusCode}`)
+    if (answer.stage === 'relay') throw this.#stranger('it is the front door')
+    throw new ProblemAnswer(answer)
+  }
+
+  async #textOf({ body }: Dispatcher.ResponseData, method: string): Promise<string> {
     try {
-      const { statusCode, body } = await this.#http.request(url, { ...options, dispatcher: this.#agent })
-      return { statusCode, text: await body.text() }
+      return await body.text()
     } catch (error) {
-      throw this.#unreachable(error, options.method)
+      throw this.#unreachable(error, method)
     }
   }
 
@@ -140,6 +182,18 @@ const WHY: Partial<Record<string, string>> = {
   UND_ERR_SOCKET: 'the connection was closed without an answer',
 }
 
+const isDone = (statusCode: number): boolean => statusCode >= 200 && statusCode < 300
+
+async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const chunk of chunks) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
+    rest = lines.pop() ?? ''
+    yield* lines
+  }
+}
+
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null
 
 const isProblem = (value: unknown): value is Problem =>
@@ -151,7 +205,8 @@ const isOurs = (value: unknown): boolean =>
 
 /** Opens a client by the flags and the environment of a call, runs the work, and closes it. */
 export async function withAdmin<T>(call: Call, work: (admin: AdminClient) => Promise<T>): Promise<T> {
-  const admin = new AdminClient(await import('undici'), originOf(call), keyOf(call), caOf(call))
+  const dev = setting(call, 'key', 'SLOTGATE_KEY') === undefined ? devDefaults() : undefined
+  const admin = new AdminClient(await import('undici'), originOf(call, dev), keyOf(call, dev), caOf(call))
   try {
     return await work(admin)
   } finally {
@@ -159,8 +214,11 @@ export async function withAdmin<T>(call: Call, work: (admin: AdminClient) => Pro
   }
 }
 
-function originOf(call: Call): string {
-  const given = setting(call, 'admin', 'SLOTGATE_ADMIN') ?? DEFAULT_ADMIN
+/** What a `slotgate dev` of this folder has left for who names no key. */
+type Dev = ReturnType<typeof devDefaults>
+
+function originOf(call: Call, dev: Dev): string {
+  const given = setting(call, 'admin', 'SLOTGATE_ADMIN') ?? dev?.admin ?? DEFAULT_ADMIN
   const url = URL.parse(given.includes('://') ? given : `http://${given}`)
   const isPlain = url?.pathname === '/' && url.search === '' && url.hash === '' && url.username === ''
   if (url && isPlain && /^https?:$/.test(url.protocol)) return url.origin
@@ -169,8 +227,8 @@ function originOf(call: Call): string {
   ])
 }
 
-function keyOf(call: Call): SigningKey {
-  const file = setting(call, 'key', 'SLOTGATE_KEY')
+function keyOf(call: Call, dev: Dev): SigningKey {
+  const file = setting(call, 'key', 'SLOTGATE_KEY') ?? dev?.key
   if (file === undefined) {
     throw new Failure(EXIT.usage, 'No key to sign with.', [
       'Name one with --key FILE or SLOTGATE_KEY; slotgate keys generate --id NAME makes one.',

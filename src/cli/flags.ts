@@ -46,6 +46,8 @@ export const FLAGS = {
   base: { value: 'REF', about: 'the branch that this one will be merged into, or none (origin/main)' },
   staged: { about: 'look at what is staged, not at the work tree' },
   'write-sums': { about: 'write SUMS anew from the files first' },
+  listen: { value: 'ADDRESS', about: 'where the front door listens (127.0.0.1:8080, or the next free port)' },
+  overlay: { about: 'show in the page itself what keeps new code from going live' },
   public: { value: 'URL', about: 'the public port of the app, which must not have the internal paths' },
 } as const satisfies Record<string, Flag>
 

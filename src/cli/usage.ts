@@ -9,7 +9,8 @@ const flagText = (name: FlagName): string => {
   return value === undefined ? `--${name}` : `--${name} ${value}`
 }
 
-const signature = (name: string, { operands }: Command): string => [name, ...operands].join(' ')
+export const signature = (name: string, { operands, rest }: Command): string =>
+  [name, ...operands, ...(rest === undefined ? [] : [`[-- ${rest}]`])].join(' ')
 
 function flagRow(name: FlagName): string[] {
   const { about, env }: Flag = FLAGS[name]

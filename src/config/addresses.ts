@@ -20,6 +20,24 @@ export function canonicalHost(host: string): string | undefined {
   return valid && !/[%*]/.test(host) ? url.hostname.replace(/^\[|\]$/g, '') : undefined
 }
 
+/** `:8080` means every interface: the unspecified IPv6 address takes IPv4 connections too. */
+const EVERY_INTERFACE = '::'
+
+export function judgeListenAddress(value: string): ListenAddress | Complaint {
+  const [, ipv6, name, digits] = /^(?:\[([^\]]*)\]|([^:[\]/]*)):(\d+)$/.exec(value) ?? []
+  if (digits === undefined) {
+    const hint = /^\d+$/.test(value)
+      ? `write 127.0.0.1:${value}, or :${value} for every interface`
+      : undefined
+    return new Complaint('must be an address such as 127.0.0.1:8080, :8080 or "[::1]:8080"', hint)
+  }
+  const port = portOf(digits)
+  if (port === undefined) return new Complaint(`has a port above ${MAX_PORT}`)
+  if (name === '') return { host: EVERY_INTERFACE, port }
+  const host = ipv6 === undefined || isIPv6(ipv6) ? canonicalHost(ipv6 ?? name ?? '') : undefined
+  return host === undefined ? new Complaint('has a host that is none') : { host, port }
+}
+
 /** The address of a Unix socket is 108 bytes long on Linux, and ends with a NUL. */
 const MAX_SOCKET_PATH_BYTES = 107
 

@@ -3,12 +3,17 @@ import { isIP, isIPv6 } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
 import { isScalar } from 'yaml'
-import { canonicalHost, judgeInternalAddress, judgePublicAddress, MAX_PORT, portOf } from './addresses.ts'
+import {
+  canonicalHost,
+  judgeInternalAddress,
+  judgeListenAddress,
+  judgePublicAddress,
+} from './addresses.ts'
 import { Complaint } from './complaint.ts'
 import { type Kind, scalar } from './kinds.ts'
 import { judgeKeyId, NOT_AN_ID, RELEASE_NAME } from './names.ts'
 import { nearest } from './nearest.ts'
-import { ACTIONS, type ListenAddress } from './types.ts'
+import { ACTIONS } from './types.ts'
 
 const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
 
@@ -140,23 +145,7 @@ export const threads = scalar('auto or number', (value): 'auto' | number | Compl
 
 // Addresses.
 
-/** `:8080` means every interface: the unspecified IPv6 address takes IPv4 connections too. */
-const EVERY_INTERFACE = '::'
-
-export const listenAddress = scalar('address', (value): ListenAddress | Complaint => {
-  const [, ipv6, name, digits] = /^(?:\[([^\]]*)\]|([^:[\]/]*)):(\d+)$/.exec(value) ?? []
-  if (digits === undefined) {
-    const hint = /^\d+$/.test(value)
-      ? `write 127.0.0.1:${value}, or :${value} for every interface`
-      : undefined
-    return new Complaint('must be an address such as 127.0.0.1:8080, :8080 or "[::1]:8080"', hint)
-  }
-  const port = portOf(digits)
-  if (port === undefined) return new Complaint(`has a port above ${MAX_PORT}`)
-  if (name === '') return { host: EVERY_INTERFACE, port }
-  const host = ipv6 === undefined || isIPv6(ipv6) ? canonicalHost(ipv6 ?? name ?? '') : undefined
-  return host === undefined ? new Complaint('has a host that is none') : { host, port }
-})
+export const listenAddress = scalar('address', judgeListenAddress)
 
 export const publicAddress = scalar('URL', judgePublicAddress)
 

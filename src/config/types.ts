@@ -89,6 +89,11 @@ export interface HealthConfig {
   intervalMs: number
   timeoutMs: number
   withinMs: number
+  /**
+   * Which port of what slotgate boots is asked; absent: the internal one. `public`: the app has no other, and need not know
+   * the path either. `either`: what it turns out to have. Only who develops has a reason to make do with one.
+   */
+  port?: 'public' | 'either'
 }
 
 /** The trial of a release that was promoted. */

@@ -7,15 +7,19 @@ import type { Role } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import { ask, describeFailure } from './ask.ts'
 
+/** An app opens its ports one after the other; without an internal one for so long, it has none. */
+const ONE_PORT_MS = 1_000
+
 /** @returns null when healthy, else why not, in a few words */
 export async function checkHealth(
   address: Address,
-  { path, timeoutMs }: HealthConfig,
+  { path, timeoutMs, port }: HealthConfig,
   role: Role,
 ): Promise<string | null> {
   try {
     const { status } = await ask({ address, path, role, withinMs: timeoutMs })
-    return status === 200 ? null : `${path} answers ${status}`
+    const isWell = port === 'public' ? status < 500 : status === 200
+    return isWell ? null : `${path} answers ${status}`
   } catch (error) {
     return `${path} cannot be asked: ${messageOf(error)}`
   }
@@ -54,6 +58,25 @@ export async function waitHealthy(
     if (unready === null || signal.aborted || performance.now() >= until) return unready
     await pause(health.intervalMs)
   }
+}
+
+/** Resolves once the public port has answered for a while and nothing listens on the internal one; else not at all. */
+export async function waitForOnePort(
+  internal: Address,
+  publicAddress: Address,
+  health: HealthConfig,
+  role: Role,
+  signal: AbortSignal,
+): Promise<void> {
+  let sinceMs: number | null = null
+  while (!signal.aborted) {
+    const isOpen = (await checkAccepts(internal, health.timeoutMs)) === null
+    const problem = isOpen ? '' : await checkHealth(publicAddress, { ...health, port: 'public' }, role)
+    sinceMs = problem === null ? (sinceMs ?? performance.now()) : null
+    if (sinceMs !== null && performance.now() - sinceMs >= ONE_PORT_MS) return
+    await pause(health.intervalMs)
+  }
+  return new Promise(() => {})
 }
 
 async function publicProblem(address: Address, { timeoutMs }: HealthConfig): Promise<string | null> {

@@ -4,6 +4,7 @@ import t from 'tap'
 import { EXIT } from '../../src/cli/call.ts'
 import { COMMANDS } from '../../src/cli/commands/all.ts'
 import { FLAGS, type Flag } from '../../src/cli/flags.ts'
+import { signature } from '../../src/cli/usage.ts'
 
 const docs = readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8')
 const rows = (heading: string): string[] => {
@@ -18,10 +19,11 @@ const rows = (heading: string): string[] => {
 const code = (text: string): string => `\`${text}\``
 
 t.test('every command is in the docs with its flags, and no other', async (t) => {
-  const expected = Object.entries(COMMANDS).map(([name, { operands, flags, about }]) => {
+  const expected = Object.entries(COMMANDS).map(([name, command]) => {
+    const { flags, about } = command
     const own = flags.filter((flag) => !['admin', 'key', 'key-id', 'service', 'ca'].includes(flag))
     const shown = own.map((flag) => code(`--${flag}`)).join(' ')
-    return `| ${code([name, ...operands].join(' ').replace('|', '\\|'))} | ${about} | ${shown} |`
+    return `| ${code(signature(name, command).replace('|', '\\|'))} | ${about} | ${shown} |`
   })
   t.strictSame(rows('Commands'), expected)
 })

@@ -14,11 +14,14 @@ export interface Ended {
   stderr: string
 }
 
-export interface Terminal extends Partial<Pick<Deps, 'env' | 'serve'>> {
+export interface Terminal extends Partial<Pick<Deps, 'env' | 'serve' | 'dev'>> {
   isTTY?: boolean
 }
 
-export async function run(argv: string[], { env = {}, serve, isTTY = false }: Terminal = {}): Promise<Ended> {
+export async function run(
+  argv: string[],
+  { env = {}, serve, dev, isTTY = false }: Terminal = {},
+): Promise<Ended> {
   const written = { stdout: '', stderr: '' }
   const sink = (name: keyof typeof written) => ({
     isTTY,
@@ -26,9 +29,10 @@ export async function run(argv: string[], { env = {}, serve, isTTY = false }: Te
       written[name] += text
     },
   })
-  const refuse = () => Promise.reject(new Error('serve was not expected'))
+  const refuse = () => Promise.reject(new Error('slotgate was not expected to run'))
   const code = await runCli(argv, {
     serve: serve ?? refuse,
+    dev: dev ?? refuse,
     stdout: sink('stdout'),
     stderr: sink('stderr'),
     env,

@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
 
-const folders = ['config', 'journal', 'slots', 'gate', 'switch', 'relay', 'admin', 'cli', 'kit']
+const folders = ['config', 'journal', 'slots', 'gate', 'switch', 'relay', 'admin', 'cli', 'dev', 'kit']
 const roots = ['main', 'index', 'bin']
 
 interface Import {

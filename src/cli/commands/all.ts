@@ -1,6 +1,7 @@
 // Every command by the words it is called with.
 import { deploy, promote, rollback, stage } from './acting.ts'
 import type { Command } from './command.ts'
+import { dev } from './dev.ts'
 import { init } from './init.ts'
 import { generateKeys } from './keys.ts'
 import { lint } from './lint.ts'
@@ -10,6 +11,7 @@ import { verify } from './verify-app.ts'
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
   serve,
+  dev,
   init,
   'keys generate': generateKeys,
   status,

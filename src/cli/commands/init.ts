@@ -3,13 +3,12 @@
 import { createPublicKey } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { judgeServiceName } from '../../config/names.ts'
 import { ACTIONS } from '../../config/types.ts'
 import { messageOf } from '../../errors.ts'
 import { type Git, gitIn } from '../../slots/drivers/git-command.ts'
 import { answer, EXIT, Failure, setting } from '../call.ts'
 import { type Need, needsOf, PROMISES } from '../init/needs.ts'
-import { packageOf, type Stack, stacksOf } from '../init/stacks.ts'
+import { type Stack, serviceNameOf, stacksOf } from '../init/stacks.ts'
 import { configText } from '../init/template.ts'
 import { generateKey, readKeyFile, writeKeyFile } from '../keyfile.ts'
 import { quoted } from '../shell.ts'
@@ -90,7 +89,7 @@ async function writeConfig(config: string, found: readonly Stack[], git: Git): P
   const { publicKey, step } = keyIn(folder)
   const [first] = found
   const text = configText({
-    service: serviceName(folder),
+    service: serviceNameOf(folder),
     setup: setupOf(found),
     command: first?.command ?? ['./start'],
     isGuess: first === undefined || !isThere(folder, first),
@@ -131,17 +130,6 @@ function setupOf(found: readonly Stack[]): readonly string[] | null {
   if (first === undefined) return null
   const commands = [first, ...others].map((words) => words.map(quoted).join(' '))
   return others.length === 0 ? first : ['sh', '-c', commands.join(' && ')]
-}
-
-/** The name of the package or of the folder, as a service may be called. */
-function serviceName(folder: string): string {
-  const name = (packageOf(folder).name ?? basename(realpathSync(folder)))
-    .replace(/^@[^/]*\//, '')
-    .toLowerCase()
-    .replace(/[^a-z0-9_-]+/g, '-')
-    .replace(/^[-_]+|-+$/g, '')
-    .slice(0, 63)
-  return judgeServiceName(name) ? 'app' : name
 }
 
 /** One that git knows is no place for secrets. */

@@ -1,6 +1,7 @@
 // What a repository is made with, told by its lockfiles: how a checkout is set up there, and how the app is started.
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { judgeServiceName } from '../../config/names.ts'
 
 export interface Stack {
   name: string
@@ -102,4 +103,15 @@ export function packageOf(folder: string): { name?: string; main?: string; scrip
     ...(typeof main === 'string' && { main }),
     scripts: typeof scripts === 'object' && scripts !== null ? Object.keys(scripts) : [],
   }
+}
+
+/** The name of the package or of the folder, as a service may be called. */
+export function serviceNameOf(folder: string): string {
+  const name = (packageOf(folder).name ?? basename(realpathSync(folder)))
+    .replace(/^@[^/]*\//, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9_-]+/g, '-')
+    .replace(/^[-_]+|-+$/g, '')
+    .slice(0, 63)
+  return judgeServiceName(name) ? 'app' : name
 }

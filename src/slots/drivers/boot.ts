@@ -9,7 +9,7 @@ import type { EventName, OpenBoot } from '../../journal/record.ts'
 import type { Logger } from '../../log.ts'
 import type { Secrets } from '../env-file.ts'
 import { freePorts } from '../free-ports.ts'
-import { waitHealthy } from '../health.ts'
+import { waitForOnePort, waitHealthy } from '../health.ts'
 import type { OutputLinesOptions } from '../output-lines.ts'
 import type { BootRequest, Instance } from './driver.ts'
 import { withRelease } from './source.ts'
@@ -71,13 +71,12 @@ export async function boot(
   const started = await start({ bootId, port, internalPort })
   const { instance, identity } = started
   await note(options, request, bootId, 'booting', { ...identity, port, internal_port: internalPort })
-  const settings = options.settings()
-  const problem = await becomeHealthy(settings, request, started)
+  const { problem, internal } = await becomeHealthy(options.settings(), request, started)
   if (problem === null) {
     await note(options, request, bootId, 'booted', { pid: instance.pid })
-    return instance
+    return { ...instance, internal }
   }
-  await instance.stop(settings.stopWithinMs)
+  await instance.stop(options.settings().stopWithinMs)
   const output = instance.output()
   const error =
     signal.reason instanceof SlotgateError
@@ -100,30 +99,39 @@ async function note(
     .catch((error) => log.error({ service, release, err: error }, 'the journal could not be written'))
 }
 
-/** @returns null once it is healthy, else why it is not, or that nobody waits for it any more */
+interface Health {
+  /** null once it is healthy, else why it is not, or that nobody waits for it any more. */
+  problem: string | null
+  /** Where it was asked, and is from now on. */
+  internal: Address
+}
+
 async function becomeHealthy(
   { health }: BootSettings,
   { rehearsal, signal }: BootRequest,
   started: Started,
-): Promise<string | null> {
+): Promise<Health> {
   const { internal, publicAddresses, exited } = started.instance
+  const [publicAddress = internal] = publicAddresses
+  const role = rehearsal ? 'rehearsal' : 'idle'
+  let asked = health.port === 'public' ? publicAddress : internal
   const stopAsking = new AbortController()
   const until = AbortSignal.any([signal, stopAsking.signal])
-  const asking = waitHealthy(
-    internal,
-    publicAddresses[0] ?? internal,
-    health,
-    rehearsal ? 'rehearsal' : 'idle',
-    until,
-  ).then((problem) => problem ?? started.whenListening?.(health, until) ?? null)
+  const asking = waitHealthy(asked, publicAddress, health, role, until).then(
+    (problem) => problem ?? started.whenListening?.(health, until) ?? null,
+  )
+  const hasOnePort = async () => {
+    await waitForOnePort(internal, publicAddress, health, role, until)
+    asked = publicAddress
+    return null
+  }
   let end: string | undefined
   const ended = exited.then((how) => (end = `it ended with ${how} before it was healthy`))
-  const problem = await Promise.race([asking, ended])
+  const problem = await Promise.race([asking, ended, health.port === 'either' ? hasOnePort() : asking])
   stopAsking.abort()
-  if (signal.aborted) return 'it is not wanted any more'
-  return (
-    end ?? (problem && `not healthy within ${health.withinMs} ms: ${problem}${await wrongPorts(started)}`)
-  )
+  if (signal.aborted) return { problem: 'it is not wanted any more', internal }
+  const late = problem && `not healthy within ${health.withinMs} ms: ${problem}${await wrongPorts(started)}`
+  return { problem: end ?? late, internal: asked }
 }
 
 /** What a person would look up next. */
@@ -178,7 +186,7 @@ export const bootVariables = (
 })
 
 /**
- * Lines go to the log, each with whose it is.
+ * Lines go to the log, each with whose it is, and marked as another's words.
  *
  * @param tell is given each of them, too
  */
@@ -189,7 +197,7 @@ export const logOf = (
 ): OutputLinesOptions => ({
   mask: secrets.mask,
   onLine: (line) => {
-    log.info({ service, slot, release }, line)
+    log.info({ service, slot, release, output: true }, line)
     tell?.(line)
   },
 })

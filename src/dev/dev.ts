@@ -1,0 +1,116 @@
+// `slotgate dev` from end to end: a slotgate of its own around the app in this folder, a release for each change, the keys,
+// and at the end nothing is left.
+import type { ReadStream } from 'node:tty'
+import { type Call, type DevOptions, EXIT, type Sink } from '../cli/call.ts'
+import type { Config, ListenAddress, ServiceConfig } from '../config/types.ts'
+import { messageOf } from '../errors.ts'
+import { createLogger, type Logger } from '../log.ts'
+import { urlOf as addressUrl } from '../slots/ask.ts'
+import type { Control } from '../switch/types.ts'
+import { devConfig } from './config.ts'
+import { readKeys } from './keys.ts'
+import { Loop } from './loop.ts'
+import { Screen } from './screen.ts'
+import { openSession } from './session.ts'
+import { watchFolder } from './watch.ts'
+
+/** A slotgate that runs, as far as a session has to do with it. */
+export interface Slotgate {
+  readonly frontDoor: ListenAddress
+  readonly admin: ListenAddress
+  readonly control: Control
+  reload(next: Config): unknown
+  close(): Promise<void>
+}
+
+export interface DevWorld {
+  start(config: Config, log: Logger): Promise<Slotgate>
+  /** Resolves when the session is to end. */
+  stopped: Promise<void>
+  /** Absolute. */
+  folder: string
+  stdin: ReadStream
+  stdout: Sink
+  env: Call['env']
+}
+
+/** At the end nobody waits for long: it is one developer's own requests that are still open. */
+const END_WITHIN_MS = 1_000
+
+/**
+ * Runs until a key or a signal ends it.
+ *
+ * @returns the exit code
+ * @throws what `openSession`, `devConfig` and the start of slotgate throw
+ */
+export async function runDev(options: DevOptions, world: DevWorld): Promise<number> {
+  const screen = new Screen(world.stdout, world.env)
+  const session = await openSession(world.folder)
+  try {
+    const { config, moved } = await devConfig(options, world.folder, session)
+    const slotgate = await world.start(config, createLogger('info', screen))
+    try {
+      await session.publish(urlOf(slotgate.admin))
+      if (moved) screen.warn(`${moved.message} ${moved.facts.who}`)
+      await develop(slotgate, config, screen, world)
+    } finally {
+      await slotgate.close()
+    }
+  } finally {
+    await session.close()
+  }
+  screen.note('nothing is left running')
+  return EXIT.done
+}
+
+/** From the first boot to the wish to end. */
+async function develop(slotgate: Slotgate, config: Config, screen: Screen, world: DevWorld): Promise<void> {
+  const { stdin, stopped } = world
+  const advice = stdin.isTTY ? 'r: once more; or save a change' : 'save a change to try again'
+  let current = config
+  const configure = (next: ServiceConfig) => {
+    const services = current.services.map((service) => (service.name === next.name ? next : service))
+    current = { ...current, services }
+    slotgate.reload(current)
+  }
+  const loops = config.services.map((service) => ({
+    folder: folderOf(service),
+    loop: new Loop({ control: slotgate.control, screen, service, advice, configure, onStanding: () => {} }),
+  }))
+  const watches = [...Map.groupBy(loops, ({ folder }) => folder)].map(([folder, members]) =>
+    watchFolder({
+      folder,
+      onChange(paths) {
+        for (const { loop } of members) loop.change(paths)
+      },
+      onError: (error) => screen.warn(`Changes in ${folder} may go unseen: ${messageOf(error)}`),
+    }),
+  )
+  const quit = Promise.withResolvers<void>()
+  const each = (act: (loop: Loop) => unknown) => () => {
+    for (const { loop } of loops) act(loop)
+  }
+  const ways = {
+    r: each((loop) => loop.retry()),
+    b: each((loop) => loop.rollBack()),
+    s: each((loop) => loop.show()),
+  }
+  const keys = readKeys(stdin, ways, quit.resolve)
+  screen.welcome(
+    urlOf(slotgate.frontDoor),
+    watches.length === 1 ? world.folder : `${watches.length} folders`,
+    keys !== null,
+  )
+  each((loop) => loop.begin())()
+  await Promise.race([stopped, quit.promise])
+  keys?.close()
+  screen.note('stopping')
+  for (const service of current.services) {
+    configure({ ...service, drain: { ...service.drain, withinMs: END_WITHIN_MS } })
+  }
+  await Promise.all([...watches.map((watch) => watch.close()), ...loops.map(({ loop }) => loop.close())])
+}
+
+const folderOf = ({ releases }: ServiceConfig): string => (releases?.driver === 'process' ? releases.cwd : '')
+
+const urlOf = (listen: ListenAddress): string => addressUrl({ kind: 'tcp', ...listen })

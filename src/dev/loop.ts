@@ -1,0 +1,256 @@
+// One service under development: each change becomes a release, which is booted beside the one that serves, asked, and
+// made live. The newest wish wins: what boots meanwhile is called off.
+import { setTimeout as pause } from 'node:timers/promises'
+import { printStatus } from '../cli/print/status.ts'
+import { counted } from '../cli/style.ts'
+import type { ServiceConfig } from '../config/types.ts'
+import { messageOf, SlotgateError, toProblem } from '../errors.ts'
+import type { Control, ServiceStatus, StageResult, SwitchResult } from '../switch/types.ts'
+import type { Screen } from './screen.ts'
+import { DEV_KEY_ID } from './session.ts'
+
+/** Who calls, in the journal. */
+const ACTOR = DEV_KEY_ID
+/** An operation that somebody began from the command line is waited for. */
+const AGAIN_MS = 100
+/** Nobody saves a file so often while it boots, and an app that writes it would never get to serve. */
+const MOST_ECHOES = 5
+
+/** How a service stands: what its pages are told. */
+export interface Standing {
+  /** null while nothing is live. */
+  live: string | null
+  /** The newest release, if it could not go live. */
+  refused: { release: string; error: SlotgateError } | null
+  /** What the newest release that was asked has in store for the database. */
+  pending: readonly string[]
+}
+
+export interface LoopOptions {
+  control: Control
+  screen: Screen
+  service: ServiceConfig
+  /** What to do about a refusal, as the last line below it. */
+  advice: string
+  /** Gives the running slotgate other settings for the service. */
+  configure(service: ServiceConfig): void
+  onStanding(standing: Standing): void
+}
+
+/** Lives as long as the session. */
+export class Loop {
+  readonly #options: LoopOptions
+  #service: ServiceConfig
+  #standing: Standing = { live: null, refused: null, pending: [] }
+  #releases = 0
+  /** The one file whose change is being brought live, and how often it changed again meanwhile, and nothing else did. */
+  #cause: string | null = null
+  #echoes = 0
+  /** What the app writes itself. */
+  readonly #own = new Set<string>()
+  /** A release of this session has had a schema status. */
+  #hasSchema = false
+  #next: ((signal: AbortSignal) => Promise<void>) | null = null
+  #current: AbortController | null = null
+  #ended: Promise<void> = Promise.resolve()
+  #closed = false
+
+  constructor(options: LoopOptions) {
+    this.#options = options
+    this.#service = options.service
+  }
+
+  begin(): void {
+    this.#bringSoon('start')
+  }
+
+  /** The code is another one now. */
+  change(paths: readonly string[]): void {
+    const [path, ...others] = paths.filter((one) => !this.#own.has(one))
+    if (path === undefined) return
+    const cause = others.length === 0 ? path : null
+    const isEcho = this.#current !== null && cause !== null && cause === this.#cause
+    this.#cause = cause
+    this.#echoes = isEcho ? this.#echoes + 1 : 0
+    if (this.#echoes === MOST_ECHOES) this.#passOver(path)
+    else this.#bringSoon(cause ?? `${path} and ${counted(others.length, 'other')}`)
+  }
+
+  /** Asks once more: what was refused, as long as it runs, else the code as it is. */
+  retry(): void {
+    const sinceMs = performance.now()
+    this.#wish(async (signal) => {
+      const { idle } = await this.#status()
+      const { refused } = this.#standing
+      const isUp = refused?.release === idle.release && idle.state === 'running'
+      if (refused && isUp) await this.#promote(refused.release, sinceMs)
+      else await this.#bring('once more', sinceMs, signal)
+    })
+  }
+
+  /** Goes back to the code before, as long as its process is there: in the folder it is no more. */
+  rollBack(): void {
+    this.#wish(async () => {
+      const { screen, control } = this.#options
+      const { idle, live } = await this.#status()
+      const isFormer = idle.state === 'running' && idle.release !== this.#standing.refused?.release
+      if (!live || !isFormer || idle.release === null) {
+        screen.warn('There is no way back: the code before runs no more. Undo the change in the editor.')
+        return
+      }
+      const result = await control.rollback(this.#service.name, idle.release, { actor: ACTOR })
+      this.#stand(result)
+      screen.done(`${result.live.release} is live again, until the next change`)
+    })
+  }
+
+  async show(): Promise<void> {
+    const { screen } = this.#options
+    screen.say(printStatus(await this.#status(), screen.style))
+  }
+
+  /** Begins nothing more; resolves when nothing is under way. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#next = null
+    this.#current?.abort()
+    await this.#ended
+  }
+
+  #status(): Promise<ServiceStatus> {
+    return this.#options.control.status(this.#service.name)
+  }
+
+  #wish(task: (signal: AbortSignal) => Promise<void>): void {
+    if (this.#closed) return
+    this.#next = task
+    if (this.#current) this.#current.abort()
+    else this.#ended = this.#work()
+  }
+
+  async #work(): Promise<void> {
+    while (this.#next) {
+      const task = this.#next
+      const current = new AbortController()
+      this.#next = null
+      this.#current = current
+      try {
+        await task(current.signal)
+      } catch (error) {
+        if (!current.signal.aborted) this.#refuse(error)
+      }
+    }
+    this.#current = null
+  }
+
+  #passOver(path: string): void {
+    this.#own.add(path)
+    this.#options.screen.warn(
+      `${path} changes whenever the app boots; from now on it is passed over. If the app writes it, .gitignore is its place.`,
+    )
+  }
+
+  #bringSoon(why: string): void {
+    const sinceMs = performance.now()
+    this.#wish((signal) => this.#bring(why, sinceMs, signal))
+  }
+
+  /** From a change to the new code serving. */
+  async #bring(why: string, sinceMs: number, signal: AbortSignal): Promise<void> {
+    const { control, screen } = this.#options
+    const release = `dev-${++this.#releases}`
+    screen.note(`${why}: ${release} boots`)
+    const context = { actor: ACTOR, signal }
+    const staged = await whenFree(() => control.stage(this.#service.name, release, context), signal)
+    this.#learnPorts(staged)
+    if (!signal.aborted) await this.#promote(release, sinceMs)
+  }
+
+  async #promote(release: string, sinceMs: number): Promise<void> {
+    const { control, screen } = this.#options
+    const promote = () => control.promote(this.#service.name, { actor: ACTOR })
+    const result = await promote().catch((error: unknown) => {
+      if (!this.#learnSchema(error)) throw error
+      return promote()
+    })
+    this.#stand(result)
+    screen.done(`${release} is live (${Math.round(performance.now() - sinceMs)} ms)`)
+    if (this.#standing.pending.length > 0) {
+      screen.warn(
+        `${this.#standing.pending.length} migrations have not run: ${this.#standing.pending.join(', ')}`,
+      )
+    }
+  }
+
+  /** An app without an internal port is found out at its first boot, and told so once. */
+  #learnPorts({ public_urls: [publicUrl], internal_url: internalUrl }: StageResult): void {
+    const { name, health } = this.#service
+    if (health.port !== 'either') return
+    const onePort = publicUrl === internalUrl
+    const { port: _, ...both } = health
+    this.#configure(onePort ? { health: { ...health, port: 'public' }, schema: 'off' } : { health: both })
+    if (!onePort) return
+    this.#options.screen.note(
+      `${name} listens on PORT alone and not on INTERNAL_PORT: its health is asked there, and no schema (schema: off). ` +
+        'Start slotgate dev again once it has both',
+    )
+  }
+
+  /** @returns whether the app turns out to have no schema status, and is not asked for one from now on */
+  #learnSchema(error: unknown): boolean {
+    const isMissing = error instanceof SlotgateError && error.code === 'schema_status_not_found'
+    if (!isMissing || this.#hasSchema || this.#service.schema === 'off') return false
+    const { path } = this.#service.schema
+    this.#configure({ schema: 'off' })
+    this.#options.screen.note(`${this.#service.name} has no ${path}: no schema is checked (schema: off)`)
+    return true
+  }
+
+  #configure(changed: Partial<ServiceConfig>): void {
+    this.#service = { ...this.#service, ...changed }
+    this.#options.configure(this.#service)
+  }
+
+  #stand({ live, verdict }: SwitchResult): void {
+    const status = verdict?.target.status ?? null
+    if (status) this.#hasSchema = true
+    this.#tell({ live: live.release, refused: null, pending: status?.pending_migrations ?? [] })
+  }
+
+  #refuse(thrown: unknown): void {
+    const error =
+      thrown instanceof SlotgateError
+        ? thrown
+        : new SlotgateError('internal_error', { detail: messageOf(thrown) })
+    const { screen, advice } = this.#options
+    screen.problem(toProblem(error), advice)
+    const release = `dev-${this.#releases}`
+    this.#tell({ ...this.#standing, refused: { release, error }, pending: pendingOf(error) })
+  }
+
+  #tell(standing: Standing): void {
+    this.#standing = standing
+    this.#options.onStanding(standing)
+  }
+}
+
+/** Tries until nobody else's operation is in the way, or the attempt is called off. */
+async function whenFree<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      const isBusy = error instanceof SlotgateError && error.code === 'operation_in_progress'
+      if (!isBusy || signal.aborted) throw error
+      await pause(AGAIN_MS, undefined, { signal })
+    }
+  }
+}
+
+interface Judged {
+  target: { status: { pending_migrations?: string[] } | null }
+}
+
+/** The migrations that a refused release ships and that have not run, where the gate was asked about it. */
+const pendingOf = ({ facts }: SlotgateError): readonly string[] =>
+  (facts.verdict as Judged | undefined)?.target.status?.pending_migrations ?? []

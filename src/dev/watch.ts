@@ -1,0 +1,74 @@
+// Watches a folder, and says once for each save that something in it changed.
+import { type FSWatcher, watch as watchFiles } from 'chokidar'
+import { Ignored, isRules } from './ignored.ts'
+
+/**
+ * A save is several changes: the file is emptied and written, or written beside and renamed. chokidar says nothing more of
+ * a file for 50 ms after it has said that it changed, so it takes that long until the last change can be told from the first.
+ */
+const SETTLED_MS = 60
+/** What is written to all the time must not hide what is saved meanwhile. */
+const AT_LATEST_MS = 1_000
+
+export interface WatchOptions {
+  /** Absolute. */
+  folder: string
+  /** @param paths of what changed, from the folder, in the order in which it did */
+  onChange(paths: readonly string[]): void
+  onError(error: unknown): void
+}
+
+export interface Watch {
+  close(): Promise<void>
+}
+
+export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch {
+  let watcher = open()
+  let timer: NodeJS.Timeout | undefined
+  let sinceMs = 0
+  const paths = new Set<string>()
+
+  function open(): FSWatcher {
+    const ignored = new Ignored(folder)
+    return watchFiles(folder, {
+      cwd: folder,
+      ignoreInitial: true,
+      // A folder that others may not read is theirs.
+      ignorePermissionErrors: true,
+      followSymlinks: false,
+      // The debounce below does what this would, and sooner.
+      atomic: false,
+      ignored: (path, stats) => path !== folder && ignored.has(path, stats?.isDirectory() ?? false),
+    })
+      .on('all', (_event, path) => changed(path))
+      .on('error', onError)
+  }
+
+  function changed(path: string): void {
+    const nowMs = performance.now()
+    if (paths.size === 0) sinceMs = nowMs
+    paths.add(path)
+    // Other rules: what was passed over has to be looked at, and the other way round.
+    if (isRules(path)) reopen()
+    clearTimeout(timer)
+    timer = setTimeout(settled, Math.min(SETTLED_MS, sinceMs + AT_LATEST_MS - nowMs))
+  }
+
+  function reopen(): void {
+    void watcher.close()
+    watcher = open()
+  }
+
+  function settled(): void {
+    const changes = [...paths]
+    paths.clear()
+    onChange(changes)
+  }
+
+  return {
+    async close() {
+      clearTimeout(timer)
+      await watcher.close()
+    },
+  }
+}
