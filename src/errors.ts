@@ -565,7 +565,13 @@ export const ERRORS = {
   config_invalid: entry(0, 'start', 'operator', 'The config {file} has {count}.'),
   port_in_use: entry(0, 'start', 'operator', 'Port {port} on {host} is already in use ({what}).', '{who}'),
   listen_failed: entry(0, 'start', 'operator', 'Cannot listen on {host}:{port} ({what}): {detail}.'),
-  state_dir_unusable: entry(0, 'start', 'operator', 'The state folder {state_dir} cannot be used: {detail}.'),
+  state_dir_unusable: entry(
+    0,
+    'start',
+    'operator',
+    'The state folder {state_dir} cannot be used: {detail}.',
+    'It has to be a folder that the user of slotgate may write to, on a disk with room. Releases that still run are taken over once slotgate starts.',
+  ),
   state_dir_in_use: entry(
     0,
     'start',

@@ -88,7 +88,7 @@ export class Journal {
     try {
       handle = await disk.open(file, 'a+', 0o600)
     } catch (error) {
-      throw new SlotgateError('state_dir_unusable', { state_dir: dirname(file), detail: messageOf(error) })
+      throw unusable(file, error)
     }
     try {
       const recovered = recover(await handle.readFile(), file)
@@ -99,7 +99,7 @@ export class Journal {
       return new Journal({ file, handle, recovered, now, longestBytes, disk })
     } catch (error) {
       await handle.close()
-      throw error
+      throw error instanceof SlotgateError ? error : unusable(file, error)
     }
   }
 
@@ -244,7 +244,9 @@ export class Journal {
   /** What is written to a file that has lost its name is gone with the next start, and with it the pointer. */
   async #isInPlace(): Promise<boolean> {
     const own = await this.#handle.stat()
-    const named = await this.#disk.stat(this.file).catch(() => null)
+    const named = await this.#disk.stat(this.file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+    })
     return named?.ino === own.ino && named.dev === own.dev
   }
 
@@ -309,6 +311,14 @@ export class Journal {
     await this.#handle.close()
   }
 }
+
+/** Makes what the system says of the file, or of its folder, a sentence about the folder. */
+const unusable = (file: string, error: unknown): SlotgateError =>
+  new SlotgateError(
+    'state_dir_unusable',
+    { state_dir: dirname(file), detail: messageOf(error) },
+    { cause: error },
+  )
 
 /** A journal that was lost must not be taken for one that never was: the pointer would be lost with it. */
 async function refuseLoss(disk: Disk, file: string): Promise<void> {

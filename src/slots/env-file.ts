@@ -18,7 +18,8 @@ const SHORTEST_SECRET = 6
 export async function readSecrets(file: string | undefined, release: string): Promise<Secrets> {
   if (file === undefined) return NO_SECRETS
   try {
-    const text = await readFile(file, 'utf8')
+    // A mark at its beginning would be a part of the first name.
+    const text = (await readFile(file, 'utf8')).replace(/^\ufeff/, '')
     // No environment can hold it, and the system's complaint would tell the value.
     if (text.includes('\0')) throw new Error('it has NUL characters in it, as UTF-16 has; save it as UTF-8')
     const variables = Object.fromEntries(

@@ -372,7 +372,7 @@ t.test('the values of env_file reach the process and nobody else', async (t) => 
   })
   await writeFile(join(world.folder, 'secrets.env'), `PASSWORD=${password}\0\n`)
   t.match(await world.deploy(first), { status: 424, body: { code: 'env_file_unreadable', detail: /NUL/ } })
-  const secrets = `# of the shop\nexport PASSWORD='${password}'\nCERTIFICATE="${certificate}"\nPORT=1\n`
+  const secrets = `\ufeffexport PASSWORD='${password}'\n# of the shop\nCERTIFICATE="${certificate}"\nPORT=1\n`
   await writeFile(join(world.folder, 'secrets.env'), secrets, { mode: 0o600 })
   t.match(await world.deploy(first), { status: 200 })
   const pid = (await world.status()).live?.pid

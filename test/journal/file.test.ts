@@ -8,6 +8,7 @@ import {
   rename,
   rm,
   stat,
+  symlink,
   truncate,
   writeFile,
 } from 'node:fs/promises'
@@ -194,6 +195,22 @@ for (const [what, lose] of [
 
 t.test('a folder that is not there is said so', async (t) => {
   await t.rejects(Journal.open('/nowhere/at/all/journal.jsonl'), { code: 'state_dir_unusable' })
+})
+
+t.test('a file that cannot be read is said so', async (t) => {
+  const file = await newFile(t)
+  await writeFile(file, '')
+  await truncate(file, 3 * 1024 ** 3)
+  await t.rejects(Journal.open(file), { code: 'state_dir_unusable', message: /greater than 2 GiB/ })
+})
+
+t.test('a journal whose folder fails says what the system says of it', async (t) => {
+  const file = await newFile(t)
+  const journal = await Journal.open(file)
+  t.teardown(() => journal.close())
+  await rm(file)
+  await symlink(file, file)
+  await t.rejects(journal.append(flip('r1', 'blue')), { code: 'journal_write_failed', message: /ELOOP/ })
 })
 
 t.test('an empty file is an empty journal', async (t) => {

@@ -133,7 +133,7 @@ export class Checkouts implements Source {
     await mkdir(this.#home, { recursive: true, mode: 0o700 })
     const folder = this.#folderOf(release)
     // Forced twice: what a crash left of it may still be known, and locked.
-    const add = ['worktree', 'add', '--force', '--force', '--detach', folder, release]
+    const add = ['worktree', 'add', '--quiet', '--force', '--force', '--detach', folder, release]
     const { ok, stderr } = await this.#git(add, signal)
     if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
     if (!ok) throw this.#failed(release, stderr.replaceAll('\n', '; '))
