@@ -42,6 +42,8 @@ export const FLAGS = {
   wait: { value: 'drained', about: 'end only when nothing of the former slot is open any more' },
   limit: { value: 'N', about: 'how many records, 1 to 1000 (20)' },
   before: { value: 'SEQ', about: 'only records before this number' },
+  follow: { about: 'go on with what happens as it happens, until it is ended' },
+  since: { value: 'SEQ', about: 'only records after this number' },
   migrations: { value: 'FOLDER', about: 'the migrations (migrations, here or further up)' },
   base: { value: 'REF', about: 'the branch that this one will be merged into, or none (origin/main)' },
   staged: { about: 'look at what is staged, not at the work tree' },

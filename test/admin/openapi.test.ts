@@ -24,7 +24,9 @@ interface Document {
 
 const CALLS = [
   'GET /healthz',
+  'GET /metrics',
   'GET /openapi.json',
+  'GET /v1/events',
   'GET /v1/history',
   'GET /v1/services',
   'GET /v1/services/{service}',
@@ -59,7 +61,8 @@ t.test('the document lists every call, with what it takes and answers', async (t
       named.map((name) => ({ name, required: true })),
     )
     t.ok(operation.summary, `${call} has a summary`)
-    t.ok(operation.responses['200']?.content['application/json']?.schema, `${call} says what it answers`)
+    const type = call === 'GET /v1/events' ? 'text/event-stream' : 'application/json'
+    t.ok(operation.responses['200']?.content[type]?.schema, `${call} says what it answers`)
     t.ok(operation.responses['4XX']?.content['application/problem+json'], `${call} says how it refuses`)
     t.equal(operation.security !== undefined, path.startsWith('/v1/'), `${call} says whether it is signed`)
     t.equal(

@@ -5,8 +5,17 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { SlotgateError } from '../../src/errors.ts'
-import type { AdviceResult, Control, ServiceStatus } from '../../src/switch/types.ts'
-import { adminKeys, advised, checked, openDoor, staged, status, switched } from '../admin/door.ts'
+import type { JournalRecord } from '../../src/journal/record.ts'
+import { stepOf } from '../../src/switch/lock.ts'
+import type {
+  AdviceResult,
+  FeedEvent,
+  OperationView,
+  OutputEvent,
+  ServiceStatus,
+  StepEvent,
+} from '../../src/switch/types.ts'
+import { adminKeys, advised, checked, openDoor, record, staged, status, switched } from '../admin/door.ts'
 import { openDesk, run } from './terminal.ts'
 
 const actor = { actor: 'ops' }
@@ -317,34 +326,164 @@ t.test('an admin API with its own certificate is trusted by --ca alone', async (
   })
 })
 
-t.test('a long call tells its steps on standard error', async (t) => {
-  const steps = ['booting', 'booting', 'asking', 'flipping']
-  const told = Promise.withResolvers<void>()
-  const { operation } = status
-  const overrides: Partial<Control> = {
-    status: async () => {
-      const step = steps.shift()
-      // The third question comes when the answers to the first two have been told.
-      if (steps.length === 1) told.resolve()
-      return { ...status, operation: operation && step ? { ...operation, step } : null }
-    },
-    deploy: async () => {
-      await told.promise
+const operation = {
+  operation: 'deploy',
+  release: 'r42',
+  actor: 'ops',
+  since: '2026-11-22T12:00:00.000Z',
+} as const
+const time = '2026-11-22T12:00:00.000Z'
+const step = (name: string, more: Partial<OperationView> = {}, state?: StepEvent['state']): StepEvent => ({
+  ...stepOf('invoices', { ...operation, step: name, ...more }, state),
+  time,
+})
+const wrote = (line: string): OutputEvent => ({
+  kind: 'output',
+  time,
+  service: 'invoices',
+  slot: 'green',
+  release: 'r42',
+  from: 'setup',
+  line,
+})
+
+const telling = (events: () => AsyncGenerator<readonly FeedEvent[]>) => ({ events: async () => events() })
+
+t.test('a long call tells its steps, and what the release writes, on standard error', async (t) => {
+  const hasBegun = Promise.withResolvers<void>()
+  const isTold = Promise.withResolvers<void>()
+  const hasEnded = Promise.withResolvers<void>()
+  const desk = await openDesk(t, {
+    ...telling(async function* () {
+      yield [{ kind: 'live', seq: 7 }]
+      await hasBegun.promise
+      yield [step('asking', { actor: 'somebody' }), wrote('of another operation')]
+      yield [step('booting'), wrote('42 packages'), wrote('42 packages'), wrote('\u001b[2Jcleared')]
+      await hasEnded.promise
+      yield [step('flipping'), step('flipping', {}, 'done'), wrote('too late')]
+    }),
+    async deploy() {
+      hasBegun.resolve()
+      await isTold.promise
+      hasEnded.resolve()
       return { ...switched, operation: 'deploy' }
     },
+  })
+  let stderr = ''
+  const sink = {
+    write(text: string) {
+      stderr += text
+      if (text.includes('cleared')) isTold.resolve()
+    },
   }
-  const desk = await openDesk(t, overrides)
-  const { code, stdout, stderr } = await desk.run(['deploy', 'r42'])
+  const { code, stdout } = await desk.run(['deploy', 'r42'], { stderr: sink })
   t.equal(code, 0)
   t.match(stdout, /^✓ invoices: r42 is live in green/)
-  t.match(stderr, /^ {2}… booting\n( {2}… asking\n)?$/)
+  t.equal(
+    stderr,
+    `  … booting
+    │ 42 packages
+    │ 42 packages
+    │ cleared
+  … flipping
+`,
+  )
 })
+
+t.test('a call that slotgate tells nothing of is made all the same', async (t) => {
+  for (const events of [
+    () => Promise.reject(new SlotgateError('too_many_readers', { limit: 128 })),
+    () => Promise.resolve(interrupted()),
+    () => new Promise<never>(() => {}),
+  ]) {
+    const desk = await openDesk(t, { events })
+    t.match(await desk.run(['deploy', 'r42']), { code: 0, stdout: /^✓/, stderr: '' })
+  }
+})
+
+async function* interrupted(): AsyncGenerator<readonly FeedEvent[]> {
+  yield [{ kind: 'live', seq: 7 }, step('booting', { actor: 'somebody' })]
+  throw new Error('cut')
+}
 
 t.test('steps are not told to whoever reads JSON', async (t) => {
   const desk = await openDesk(t)
   const { stderr } = await desk.run(['stage', 'r42', '--json'])
   t.equal(stderr, '')
-  t.notOk(desk.calls.some(({ call }) => call === 'status'))
+  t.notOk(desk.calls.some(({ call }) => call === 'events'))
+})
+
+const records = [
+  record,
+  { ...record, seq: 2, event: 'drained', service: 'invoices', release: 'r41' },
+] as const
+const toldOf = (...all: readonly JournalRecord[]): FeedEvent[] =>
+  all.map((one) => ({ kind: 'record', record: one }))
+
+t.test('events prints the records after one, and ends', async (t) => {
+  const desk = await openDesk(t, {
+    ...telling(async function* () {
+      yield [{ kind: 'gap', after: 0, next: 1 }, ...toldOf(...records), { kind: 'live', seq: 2 }]
+      yield toldOf({ ...record, seq: 3 })
+      await new Promise(() => {})
+    }),
+  })
+  const { code, stdout } = await desk.run(['events'])
+  t.equal(code, 0)
+  t.equal(
+    stdout,
+    `What followed #0, up to #0, is not in the journal any more.
+#1  2026-11-22 12:00:00  slotgate_started  by slotgate
+#2  2026-11-22 12:00:00  drained  invoices  r41  by slotgate
+`,
+  )
+  t.match(desk.calls.at(-1)?.args, [{ kinds: ['record'], since: 0 }])
+  const json = await desk.run(['events', '--json', '--since', '1', '--service', 'invoices'])
+  t.strictSame(
+    json.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    [{ kind: 'gap', after: 0, next: 1 }, ...toldOf(...records)],
+  )
+  t.match(desk.calls.at(-1)?.args, [{ kinds: ['record'], since: 1, service: 'invoices' }])
+})
+
+t.test(
+  'events --follow goes on after the last record when the stream has ended, until it is refused',
+  async (t) => {
+    let asked = 0
+    const desk = await openDesk(t, {
+      ...telling(async function* () {
+        asked += 1
+        if (asked === 1)
+          yield [{ kind: 'live', seq: 1 }, step('booting'), wrote('42 packages'), ...toldOf(records[1])]
+        if (asked === 2) throw new SlotgateError('shutting_down')
+        if (asked === 3) yield [...toldOf({ ...record, seq: 3 }), step('booting', {}, 'done')]
+        if (asked === 4) desk.admin.setKeys([])
+      }),
+    })
+    const { code, stdout, stderr } = await desk.run(['events', '--follow'])
+    t.equal(code, 5)
+    t.equal(
+      stdout,
+      `2026-11-22 12:00:00  invoices  deploy  r42  … booting  by ops
+2026-11-22 12:00:00  invoices  green  r42 │ 42 packages
+#2  2026-11-22 12:00:00  drained  invoices  r41  by slotgate
+#3  2026-11-22 12:00:00  slotgate_started  by slotgate
+2026-11-22 12:00:00  invoices  deploy  r42  ✓  by ops
+`,
+    )
+    t.match(stderr, /Going on as soon as it is back\.\n.*The signature was not accepted/s)
+    const since = desk.calls.flatMap(({ call, args }) => (call === 'events' ? args : []))
+    t.match(since, [{ since: undefined }, { since: 2 }, { since: 2 }, { since: 3 }])
+  },
+)
+
+t.test('events --follow says so where nobody is there from the start', async (t) => {
+  const desk = await openDesk(t)
+  await desk.admin.close()
+  t.match(await desk.run(['events', '--follow', '--since', '1']), { code: 5, stderr: /^Cannot reach/ })
 })
 
 t.test('--wait drained ends when nothing of the former slot is open any more', async (t) => {

@@ -14,13 +14,13 @@ export interface Ended {
   stderr: string
 }
 
-export interface Terminal extends Partial<Pick<Deps, 'env' | 'serve' | 'dev'>> {
+export interface Terminal extends Partial<Pick<Deps, 'env' | 'serve' | 'dev' | 'stderr'>> {
   isTTY?: boolean
 }
 
 export async function run(
   argv: string[],
-  { env = {}, serve, dev, isTTY = false }: Terminal = {},
+  { env = {}, serve, dev, stderr, isTTY = false }: Terminal = {},
 ): Promise<Ended> {
   const written = { stdout: '', stderr: '' }
   const sink = (name: keyof typeof written) => ({
@@ -34,7 +34,7 @@ export async function run(
     serve: serve ?? refuse,
     dev: dev ?? refuse,
     stdout: sink('stdout'),
-    stderr: sink('stderr'),
+    stderr: stderr ?? sink('stderr'),
     env,
   })
   return { code, ...written }

@@ -1,5 +1,5 @@
 // The commands that change what runs: `stage`, `promote`, `rollback` and `deploy`.
-import type { StageResult, SwitchResult } from '../../switch/types.ts'
+import type { Operation, StageResult, SwitchResult } from '../../switch/types.ts'
 import { answer, type Call, EXIT, Failure, setting } from '../call.ts'
 import { type AdminClient, type Sending, serviceOf, withAdmin } from '../client.ts'
 import { CLIENT } from '../flags.ts'
@@ -13,13 +13,15 @@ import { numberOf, pathTo, toOf } from './parts.ts'
 async function act<T>(
   call: Call,
   admin: AdminClient,
-  action: string,
+  action: Exclude<Operation, 'first' | 'check'>,
   body: object,
 ): Promise<{ service: string; result: T }> {
   const ifGeneration = numberOf(call, 'if-generation')
   const sending: Sending = { body, ...(ifGeneration !== undefined && { ifGeneration }) }
   const service = await serviceOf(call, admin)
-  const result = await narrate(call, admin, service, () => admin.post<T>(pathTo(service, action), sending))
+  const result = await narrate(call, admin, { service, operation: action }, () =>
+    admin.post<T>(pathTo(service, action), sending),
+  )
   return { service, result }
 }
 

@@ -2,6 +2,7 @@
 import { deploy, promote, rollback, stage } from './acting.ts'
 import type { Command } from './command.ts'
 import { dev } from './dev.ts'
+import { events } from './events.ts'
 import { init } from './init.ts'
 import { generateKeys } from './keys.ts'
 import { lint } from './lint.ts'
@@ -22,6 +23,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   deploy,
   advice,
   history,
+  events,
   lint,
   'verify-app': verify,
 }

@@ -53,7 +53,7 @@ export const check: Command = {
       }
       const service = await serviceOf(call, admin)
       const body = { operation, ...toOf(call) }
-      const result = await narrate(call, admin, service, () =>
+      const result = await narrate(call, admin, { service, operation: 'check' }, () =>
         admin.post<CheckResult>(pathTo(service, 'check'), { body }),
       )
       answer(call, result, (body) => printCheck(body, stdoutStyle(call)))

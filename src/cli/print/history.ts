@@ -33,12 +33,15 @@ const COLOURED: Partial<Record<JournalRecord['event'], 'green' | 'red' | 'yellow
   bake_failed: 'red',
 }
 
+/** @param time ISO */
+export const timeOf = (time: string): string => `${time.slice(0, 10)} ${time.slice(11, 19)}`
+
 function rowOf(record: JournalRecord, style: Style): string[] {
   const { seq, time, event, service = '', slot = '', release = '', generation, actor } = record
   const paint = style[COLOURED[event] ?? 'dim']
   return [
     style.dim(`#${seq}`),
-    `${time.slice(0, 10)} ${time.slice(11, 19)}`,
+    timeOf(time),
     paint(event),
     service,
     slot,
@@ -48,6 +51,10 @@ function rowOf(record: JournalRecord, style: Style): string[] {
     detailOf(record),
   ]
 }
+
+/** @returns one line, which nothing else has to be aligned with */
+export const printRecord = (record: JournalRecord, style: Style): string =>
+  rowOf(record, style).filter(Boolean).join('  ')
 
 /**
  * @param records newest first, as the API answers
