@@ -110,6 +110,8 @@ export interface OpenBoot {
   container: string | null
   port: number | null
   internalPort: number | null
+  /** The names of the variables that came from its `env_file`: its output is masked with what it was given then. */
+  secrets: string[]
   /** ISO time of the boot. */
   since: string
   /** Whether it became healthy; what did not, is nobody's. */
@@ -171,6 +173,7 @@ function foldOpen(open: JournalState['open'], record: JournalRecord): void {
     service: record.service ?? '',
     port: numberOrNull(record.port),
     internalPort: numberOrNull(record.internal_port),
+    secrets: Array.isArray(record.secrets) ? record.secrets.filter((name) => typeof name === 'string') : [],
     since: record.time,
     booted: false,
   }

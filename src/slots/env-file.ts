@@ -11,6 +11,8 @@ export interface Secrets {
 
 export const NO_SECRETS: Secrets = { variables: {}, mask: String }
 
+const secretsOf = (variables: Secrets['variables']): Secrets => ({ variables, mask: maskOf(variables) })
+
 /** Shorter values occur in ordinary words and numbers, and are no secret. */
 const SHORTEST_SECRET = 6
 
@@ -25,10 +27,28 @@ export async function readSecrets(file: string | undefined, release: string): Pr
     const variables = Object.fromEntries(
       Object.entries(parseEnv(text)).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
     )
-    return { variables, mask: maskOf(variables) }
+    return secretsOf(variables)
   } catch (error) {
     throw new SlotgateError('env_file_unreadable', { file, release, detail: messageOf(error) })
   }
+}
+
+/**
+ * What hides the secrets that a process was given when it booted, and those of its `env_file` as it is now: that may be
+ * another one since, or gone, which is told at the next boot.
+ *
+ * @param names of the variables that came from the file then
+ * @param environment which the process was booted with
+ */
+export async function maskFor(
+  file: string | undefined,
+  release: string,
+  names: readonly string[],
+  environment: ReadonlyMap<string, string>,
+): Promise<Secrets['mask']> {
+  const now = await readSecrets(file, release).catch(() => NO_SECRETS)
+  const then = secretsOf(Object.fromEntries(names.map((name) => [name, environment.get(name) ?? ''])))
+  return (line) => now.mask(then.mask(line))
 }
 
 const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')

@@ -93,8 +93,8 @@ async function readBootId(pid: number, stateDir: string): Promise<Leftover | nul
     : null
 }
 
-/** The environment that a process was started with; empty where it is not told or was written over. */
-async function environmentOf(pid: number): Promise<Map<string, string>> {
+/** The environment that slotgate started a process with; empty where it is not told or was written over. */
+export async function environmentOf(pid: number): Promise<Map<string, string>> {
   const text = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
   if (!text.includes(ENV.stateDir)) return new Map()
   return new Map(
@@ -117,20 +117,30 @@ export async function isSameBoot(
   return ((await environmentOf(pid)).get(ENV.bootId) ?? bootId) === bootId
 }
 
-/** Waits until none of these processes is left, or the time is over; says whether they are gone. */
-async function waitGone(pids: readonly number[], withinMs: number): Promise<boolean> {
+/** A process that is to end; by its start time it is told from a later one of the same number. */
+interface Doomed {
+  pid: number
+  startTime: string | null
+}
+
+async function leftOf(doomed: readonly Doomed[]): Promise<Doomed[]> {
+  const now = await Promise.all(doomed.map(({ pid }) => startTimeOf(pid)))
+  return doomed.filter(({ startTime }, index) => startTime !== null && now[index] === startTime)
+}
+
+/** Waits until none of these processes is left, or the time is over. @returns those that are left */
+async function waitGone(doomed: readonly Doomed[], withinMs: number): Promise<Doomed[]> {
   const until = performance.now() + withinMs
   for (;;) {
-    const alive = await Promise.all(pids.map(startTimeOf))
-    if (alive.every((time) => time === null)) return true
-    if (performance.now() >= until) return false
+    const left = await leftOf(doomed)
+    if (left.length === 0 || performance.now() >= until) return left
     await pause(POLL_MS)
   }
 }
 
 /** Each process, and its group where it leads one. */
-function signalEach(pids: readonly number[], signal: NodeJS.Signals): void {
-  for (const pid of pids) {
+function signalEach(doomed: readonly Doomed[], signal: NodeJS.Signals): void {
+  for (const { pid } of doomed) {
     signalGroup(pid, signal)
     try {
       process.kill(pid, signal)
@@ -142,11 +152,11 @@ function signalEach(pids: readonly number[], signal: NodeJS.Signals): void {
 
 /** Ends these processes: SIGTERM, then SIGKILL for what is left after the time. */
 export async function endProcesses(pids: readonly number[], withinMs: number): Promise<void> {
-  if (pids.length === 0) return
-  signalEach(pids, 'SIGTERM')
-  if (await waitGone(pids, withinMs)) return
-  signalEach(pids, 'SIGKILL')
-  await waitGone(pids, withinMs)
+  const doomed = await Promise.all(pids.map(async (pid) => ({ pid, startTime: await startTimeOf(pid) })))
+  signalEach(doomed, 'SIGTERM')
+  const left = await waitGone(doomed, withinMs)
+  signalEach(left, 'SIGKILL')
+  await waitGone(left, withinMs)
 }
 
 /** The processes of a group. Linux only; elsewhere empty. */

@@ -192,10 +192,10 @@ export const bootVariables = (
  */
 export const logOf = (
   { service, log }: BootOptions,
-  { release, slot, secrets }: { release: string; slot: SlotName; secrets: Secrets },
+  { release, slot, mask }: { release: string; slot: SlotName; mask: Secrets['mask'] },
   tell?: (line: string) => void,
 ): OutputLinesOptions => ({
-  mask: secrets.mask,
+  mask,
   onLine: (line) => {
     log.info({ service, slot, release, output: true }, line)
     tell?.(line)

@@ -7,7 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { DockerReleases } from '../../config/types.ts'
 import type { SlotName } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
-import { listeningPortsBeside } from '../../ports.ts'
+import { openPortsAround } from '../../ports.ts'
 import { NO_SECRETS, readSecrets, type Secrets } from '../env-file.ts'
 import {
   type BootFacts,
@@ -190,7 +190,7 @@ async function start(
   })
   const { id, pid, startedAt } = container
   // In the network of the machine everybody's ports would be told, and outside of Linux none.
-  const listeningPorts = async () => (isHost || pid === null ? [] : listeningPortsBeside(pid))
+  const listeningPorts = async () => (isHost || pid === null ? [] : openPortsAround(pid))
   return {
     instance: follow(options, engine, { container, release, slot, secrets, takenOver: false, ...facts }),
     identity: { pid, container: id, start_time: startedAt, image },
@@ -284,7 +284,7 @@ function follow(
   { container: state, release, slot, secrets, takenOver, bootId, port, internalPort }: Followed,
 ): Instance {
   const { stateDir, log } = options
-  const told = logOf(options, { release, slot, secrets })
+  const told = logOf(options, { release, slot, mask: secrets.mask })
   const container = new Container({ ...told, engine, container: state, bootId, stateDir, log })
   return {
     release,

@@ -1,6 +1,6 @@
 // Boots releases as processes: fresh ports for each boot, a process group of its own, its output in the log. What an
 // earlier slotgate had booted is taken over as it runs.
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -8,10 +8,11 @@ import type { RunConfig } from '../../config/types.ts'
 import { ENV, type SlotName } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import { listeningPortsOf } from '../../ports.ts'
-import { NO_SECRETS, readSecrets, type Secrets } from '../env-file.ts'
+import { maskFor, readSecrets, type Secrets } from '../env-file.ts'
 import { Output } from '../output.ts'
 import {
   endProcesses,
+  environmentOf,
   findByEnvironment,
   isSameBoot,
   membersOf,
@@ -80,14 +81,14 @@ async function bootProcess(options: ProcessDriverOptions, request: BootRequest):
   )
   return boot(options, request, async (facts) => {
     const given = bootVariables(options, request, facts, LOOPBACK)
-    const env = { ...environmentOf(options, request, secrets), ...given }
+    const env = { ...environmentFor(options, request, secrets), ...given }
     const { command } = options.releases
     const spawned = { from: 'boot', command, id: facts.bootId, cwd, env, secrets } as const
     const running = await start(options, request, spawned)
     const { pid } = running
     return {
       instance: toInstance(options, release, running, facts),
-      identity: { pid, start_time: await startTimeOf(pid) },
+      identity: { pid, start_time: await startTimeOf(pid), secrets: Object.keys(secrets.variables) },
       listeningPorts: async () => listeningPortsOf(await membersOf(pid)),
     }
   })
@@ -101,13 +102,12 @@ async function find(
 ): Promise<Instance | null> {
   const found = bootInSlot(options, release, slot)
   if (!found) return null
-  const { bootId, pid, startTime, port, internalPort, since } = found
+  const { bootId, pid, startTime, port, internalPort, since, secrets } = found
   if (pid === null || startTime === null || port === null || internalPort === null) return null
   if (!(await isSameBoot({ pid, startTime }, bootId))) return null
-  // Only for what it writes from here on; that it cannot be read now is told at the next boot.
-  const secrets = await readSecrets(options.releases.envFile, release).catch(() => NO_SECRETS)
+  const mask = await maskFor(options.releases.envFile, release, secrets, await environmentOf(pid))
   const startedAt = new Date(since)
-  const running = takeOver(options, { release, slot, bootId, pid, startTime, startedAt, secrets })
+  const running = takeOver(options, { release, slot, bootId, pid, startTime, startedAt, mask })
   return toInstance(options, release, running, { bootId, port, internalPort })
 }
 
@@ -118,7 +118,7 @@ interface Found {
   pid: number
   startTime: string
   startedAt: Date
-  secrets: Secrets
+  mask: Secrets['mask']
 }
 
 /** Follows a process that is no child of this one. */
@@ -155,7 +155,7 @@ async function setUp(
   const { service, releases, journal } = options
   const { release } = request
   if (!releases.setup) return
-  const env = environmentOf(options, request, secrets)
+  const env = environmentFor(options, request, secrets)
   const spawned = { from: 'setup', command: releases.setup, id: randomUUID(), cwd, env, secrets } as const
   const running = await start(options, request, spawned)
   const stopIt = () => void end(running, options.settings().stopWithinMs)
@@ -182,7 +182,7 @@ function inheritedEnvironment(): NodeJS.ProcessEnv {
 }
 
 /** What `setup` and the release have in common: slotgate's own, and above it what the config says. */
-const environmentOf = (
+const environmentFor = (
   { releases, stateDir }: ProcessDriverOptions,
   { release }: BootRequest,
   secrets: Secrets,
@@ -211,11 +211,23 @@ async function start(
   const { service, stateDir, log } = options
   const [file = '', ...args] = command.map((part) => withRelease(part, release))
   const tell = onLine && ((line: string) => onLine(from, line))
-  const told = logOf(options, { release, slot, secrets }, tell)
+  const told = logOf(options, { release, slot, mask: secrets.mask }, tell)
   const { output, writeFd } = Output.create({ ...told, stateDir, id })
   const sink = writeFd ?? 'ignore'
-  const child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', sink, sink] })
-  if (writeFd !== null) closeSync(writeFd)
+  const failure = (detail: unknown): SlotgateError => {
+    output.close()
+    const said = `${file} cannot be run in ${cwd} (${messageOf(detail)})`
+    return new SlotgateError('target_boot_failed', { release, detail: said, output: [] })
+  }
+  let child: ChildProcess
+  try {
+    child = spawn(file, args, { cwd, env, detached: true, stdio: ['ignore', sink, sink] })
+  } catch (error) {
+    // Some faults it throws, such as an environment that is too large; others come as an event.
+    throw failure(error)
+  } finally {
+    if (writeFd !== null) closeSync(writeFd)
+  }
   let ended: string | null = null
   const exited = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => {
@@ -228,11 +240,7 @@ async function start(
     child.once('error', resolve)
   })
   const { pid } = child
-  if (failed || pid === undefined) {
-    output.close()
-    const detail = `${file} cannot be run in ${cwd} (${messageOf(failed)})`
-    throw new SlotgateError('target_boot_failed', { release, detail, output: [] })
-  }
+  if (failed || pid === undefined) throw failure(failed)
   groups.add(pid)
   child.on('error', (error) => log.warn({ service, slot, release, err: error }, 'signalling failed'))
   const letGo = () => {
