@@ -346,6 +346,13 @@ export const ERRORS = {
     'After the switch neither {release} nor {previous_release} works with schema {after}; traffic stays on {release}.',
     'Deploy a release whose range contains {after}.',
   ),
+  former_release_gone: entry(
+    0,
+    'gate',
+    'app',
+    'After the switch {release} does not work with schema {after}, and {previous_release}, which was live before, has ended or lost its slot since; traffic stays on {release}.',
+    'See whether {previous_release} works with it: slotgate rollback boots it to ask. Or deploy a release whose range contains {after}.',
+  ),
   // What the watch says, once for each change; and the bake. Each is an event of the journal by the same name.
   schema_version_changed: entry(
     0,

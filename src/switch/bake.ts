@@ -31,8 +31,9 @@ async function look(service: Service): Promise<void> {
   const view = bakeView(service)
   // A switch that is under way has the say; if it was none, or came to nothing, the next look is as good as this.
   if (view === null || service.lock.current) return
-  if (isWorse(view)) await undo(service, view)
-  else if (Date.now() >= Date.parse(view.until)) await say(service, 'info', 'bake_passed', factsOf(view))
+  // First of all: slotgate may have been away, or without a bake, until long after the end.
+  if (Date.now() >= Date.parse(view.until)) await say(service, 'info', 'bake_passed', factsOf(view))
+  else if (isWorse(view)) await undo(service, view)
 }
 
 /** Goes back to the former release. Written down first, so that it is never tried twice, not even after a crash. */

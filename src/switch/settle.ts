@@ -2,6 +2,7 @@
 // fits and the former one does, flip back once; if neither fits, stay and raise an alarm. Never flap.
 import { type Facts, SlotgateError } from '../errors.ts'
 import type { Verdict } from '../gate/judge.ts'
+import type { Instance } from '../slots/drivers/driver.ts'
 import type { Occupant } from '../slots/occupants.ts'
 import { askable, decide, liveAskable } from './ask.ts'
 import { type Fit, fitOf } from './fit.ts'
@@ -41,7 +42,7 @@ export async function confirm(
   }
   const facts = factsOf(service, flipped, before, broken)
   const way = await wayBack(service, flipped.left)
-  if (way === null) await raise(service, 'no_release_fits', facts).catch(logged(service))
+  if (way === null) await raise(service, noWayBack(service, flipped), facts).catch(logged(service))
   else if (await flipBack(service, way, facts, progress).then(() => true, logged(service))) {
     throw new SlotgateError(ROLLED_BACK, { ...facts, ...pointerOf(service), flipped_back: true })
   } else void settle(service, flipped, before)
@@ -75,7 +76,7 @@ async function cure(service: Service, flipped: Flipped, before: number | null): 
     // Somebody may have acted during these looks: then look again.
     if (lock.current || !isNewest(service, flipped)) continue
     const facts = factsOf(service, flipped, before, broken)
-    if (way === null) return raise(service, 'no_release_fits', facts)
+    if (way === null) return raise(service, noWayBack(service, flipped), facts)
     const { release } = way.candidate.occupant
     const request = { service: name, operation: 'rollback' as const, release, ...SELF }
     return lock.run(request, (progress) => flipBack(service, way, facts, progress))
@@ -118,11 +119,18 @@ interface WayBack {
   verdict: Verdict
 }
 
+const instanceThere = (service: Service, left: Occupant | null): Instance | null =>
+  left !== null && service.occupants.get(idleSlot(service)) === left ? left.instance : null
+
+/** Nobody knows of a former release that has ended, as with `previous: stop`, whether it would fit. */
+const noWayBack = (service: Service, { left }: Flipped): 'no_release_fits' | 'former_release_gone' =>
+  left && !instanceThere(service, left) ? 'former_release_gone' : 'no_release_fits'
+
 /** The release that was left, if its very process still is in the idle slot and the gate lets traffic go back to it. */
 async function wayBack(service: Service, left: Occupant | null): Promise<WayBack | null> {
-  const isThere = left !== null && service.occupants.get(idleSlot(service)) === left
-  if (!isThere || !left.instance) return null
-  const candidate = { occupant: left, instance: left.instance }
+  const instance = instanceThere(service, left)
+  if (!left || !instance) return null
+  const candidate = { occupant: left, instance }
   const verdict = await decide(service, 'rollback', askable(service, candidate.instance, 'idle'))
   return verdict.allowed ? { candidate, verdict } : null
 }

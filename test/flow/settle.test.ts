@@ -146,10 +146,21 @@ t.test('a release that was only staged is never flipped to, whoever sits in the 
   await world.migrate(43)
   await world.until(
     async () =>
-      (await world.history()).some(({ event, code }) => event === 'alarm' && code === 'no_release_fits'),
+      (await world.history()).some(({ event, code }) => event === 'alarm' && code === 'former_release_gone'),
     'the alarm is raised',
   )
   t.match(await world.status(), { generation: 2, live: { release: 'r43' } })
+})
+
+t.test('of a former release that was stopped, the alarm does not say that it does not fit', async (t) => {
+  const world = await withLive(t, { service: ['previous: stop'] })
+  await world.addRelease('r43', { min: 42, max: 42 })
+  await world.deploy('r43')
+  await world.until(async () => (await world.status()).idle.state === 'stopped', 'r42 is stopped')
+  await world.migrate(43)
+  const alarms = async () => (await world.history()).filter(({ event }) => event === 'alarm')
+  await world.until(async () => (await alarms()).length > 0, 'the alarm is raised')
+  t.match(await alarms(), [{ code: 'former_release_gone', release: 'r43', previous_release: 'r42' }])
 })
 
 t.test('an operation that is under way delays the way back, and does not prevent it', async (t) => {
