@@ -308,6 +308,14 @@ export const ERRORS = {
     'Free space or mend {file}; the front door goes on serving.',
     RETRY,
   ),
+  exclusive_drain_timeout: entry(
+    409,
+    'switch',
+    'operator',
+    'Release {release} would not have answered alone: {requests} requests and {tunnels} tunnels were still open after {within_ms} ms. Nothing was switched, and requests go on.',
+    'Tunnels (WebSockets, event streams) count. Raise `drain.within`, have the app end what is open, or switch without --exclusive.',
+    RETRY,
+  ),
   data_plane_not_ready: entry(
     503,
     'switch',

@@ -27,6 +27,7 @@ import { createControl } from './switch/control.ts'
 import { Drains } from './switch/drain.ts'
 import { Feed } from './switch/feed.ts'
 import { Lock } from './switch/lock.ts'
+import { Pause } from './switch/pause.ts'
 import { restore, resume } from './switch/resume.ts'
 import type { Service } from './switch/service.ts'
 import type { Control } from './switch/types.ts'
@@ -197,6 +198,7 @@ function createService(parts: ServiceParts): Service {
       log,
       closing,
     }),
+    pause: new Pause({ index, name, table, dataPlane: relay, journal, log, closing }),
     log,
     closing,
   }

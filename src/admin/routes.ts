@@ -67,11 +67,18 @@ function contextOf(request: FastifyRequest): CallContext {
   return { actor, ifGeneration: Number(digits) }
 }
 
+/** @returns the same of a switch, which may be an exclusive one */
+const switchContextOf = (request: FastifyRequest<{ Body: { exclusive?: boolean } }>): CallContext => ({
+  ...contextOf(request),
+  ...(request.body.exclusive && { exclusive: true }),
+})
+
 export function addRoutes(app: FastifyInstance, control: Control, streams: Streams): void {
   addOpenRoutes(app)
   addReadingRoutes(app, control)
   addEventsRoute(app, control, streams)
   addActingRoutes(app, control)
+  addTrafficRoutes(app, control)
 }
 
 /** What anybody may read: that slotgate is up, and how to talk to it, which is what the documentation says as well. */
@@ -213,27 +220,48 @@ function addActingRoutes(app: FastifyInstance, control: Control): void {
     },
   )
 
-  app.post<ServiceParams>(
+  app.post<ServiceParams & { Body: { exclusive?: boolean } }>(
     '/v1/services/:service/promote',
-    acting('promote', ['promote'], 'Gate the idle release, then flip.', schemas.noBody, schemas.switchResult),
-    async (request) => control.promote(request.params.service, contextOf(request)),
+    acting(
+      'promote',
+      ['promote'],
+      'Gate the idle release, then flip.',
+      schemas.promoteBody,
+      schemas.switchResult,
+    ),
+    async (request) => control.promote(request.params.service, switchContextOf(request)),
   )
 
-  app.post<ServiceParams & { Body: { to?: string } }>(
+  app.post<ServiceParams & { Body: { to?: string; exclusive?: boolean } }>(
     '/v1/services/:service/rollback',
     acting(
       'rollback',
       ['rollback'],
       'Gate an earlier release, then flip back to it.',
-      schemas.toBody,
+      schemas.rollbackBody,
       schemas.switchResult,
     ),
-    async (request) => control.rollback(request.params.service, request.body.to, contextOf(request)),
+    async (request) => control.rollback(request.params.service, request.body.to, switchContextOf(request)),
   )
 
-  app.post<ServiceParams & { Body: { release: string } }>(
+  app.post<ServiceParams & { Body: { release: string; exclusive?: boolean } }>(
     '/v1/services/:service/deploy',
-    acting('deploy', ['stage', 'promote'], 'Stage, then promote.', schemas.releaseBody, schemas.switchResult),
-    async (request) => control.deploy(request.params.service, request.body.release, contextOf(request)),
+    acting('deploy', ['stage', 'promote'], 'Stage, then promote.', schemas.deployBody, schemas.switchResult),
+    async (request) => control.deploy(request.params.service, request.body.release, switchContextOf(request)),
+  )
+}
+
+/** What holds traffic up without a switch. */
+function addTrafficRoutes(app: FastifyInstance, control: Control): void {
+  app.post<ServiceParams & { Body: { for_ms?: number } }>(
+    '/v1/services/:service/pause',
+    acting('pause', ['traffic'], 'Let new requests wait.', schemas.pauseBody, schemas.pauseResult),
+    async (request) => control.pause(request.params.service, request.body.for_ms ?? null, contextOf(request)),
+  )
+
+  app.post<ServiceParams>(
+    '/v1/services/:service/resume',
+    acting('resume', ['traffic'], 'Let requests go on.', schemas.noBody, schemas.pauseResult),
+    async (request) => control.resume(request.params.service, contextOf(request)),
   )
 }

@@ -1,5 +1,6 @@
 // JSON schemas of what the admin API takes and answers. Those of the input are enforced; those of the answers describe
 // the types of switch/types.ts for the OpenAPI document, and a test holds the two together.
+import { LONGEST_DURATION_MS } from '../config/durations.ts'
 import { RELEASE_NAME } from '../config/names.ts'
 import { SLOTS } from '../contract.ts'
 import { EVENTS } from '../journal/record.ts'
@@ -31,7 +32,24 @@ const release: Schema = { type: 'string', pattern: RELEASE_NAME.source, examples
 export const serviceParams = object({ service: { type: 'string', minLength: 1, maxLength: 255 } })
 export const noBody = object({})
 export const releaseBody = object({ release })
-export const toBody = object({ to: release }, { optional: ['to'] })
+const exclusive: Schema = {
+  ...flag,
+  description: 'Old and new code never answer at the same time: requests wait until what is open has ended.',
+}
+export const promoteBody = object({ exclusive }, { optional: ['exclusive'] })
+export const rollbackBody = object({ to: release, exclusive }, { optional: ['to', 'exclusive'] })
+export const deployBody = object({ release, exclusive }, { optional: ['exclusive'] })
+export const pauseBody = object(
+  {
+    for_ms: {
+      type: 'integer',
+      minimum: 1,
+      maximum: LONGEST_DURATION_MS,
+      description: 'When it ends by itself; never, if absent.',
+    },
+  },
+  { optional: ['for_ms'] },
+)
 export const checkBody = object(
   { operation: { type: 'string', enum: ['promote', 'rollback'] }, to: release },
   { optional: ['to'] },
@@ -167,6 +185,8 @@ const bakeView = object({
   min_requests: count,
 })
 
+const pauseView = object({ since: time, actor: text, until: timeOrNull, held: count })
+
 export const serviceStatus = object({
   service: text,
   generation: count,
@@ -175,6 +195,7 @@ export const serviceStatus = object({
   door,
   operation: orNull(operationView),
   draining: listOf(drainView),
+  paused: orNull(pauseView),
   bake: orNull(bakeView),
   schema: object({
     check: { type: 'string', enum: ['on', 'off'] },
@@ -255,6 +276,14 @@ export const switchResult = object({
   schema_before: countOrNull,
   schema_after: countOrNull,
   took_ms: { type: 'number', minimum: 0 },
+})
+
+export const pauseResult = object({
+  service: text,
+  operation: { type: 'string', enum: ['pause', 'resume'] },
+  generation: count,
+  paused: orNull(pauseView),
+  claims,
 })
 
 const record = object(

@@ -39,6 +39,11 @@ export const FLAGS = {
     about: 'the earlier release to go back to (the one before); of advice, the schema version to migrate to',
   },
   'if-generation': { value: 'N', about: 'refuse if somebody switched since generation N' },
+  exclusive: {
+    about:
+      'let requests wait until what is open has ended, and then switch: old and new code never answer at once',
+  },
+  for: { value: 'TIME', about: 'when the pause ends by itself, such as 30s or 5m (never)' },
   wait: { value: 'drained', about: 'end only when nothing of the former slot is open any more' },
   limit: { value: 'N', about: 'how many records, 1 to 1000 (20)' },
   before: { value: 'SEQ', about: 'only records before this number' },

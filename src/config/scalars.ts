@@ -10,27 +10,15 @@ import {
   judgePublicAddress,
 } from './addresses.ts'
 import { Complaint } from './complaint.ts'
+import { parseDuration } from './durations.ts'
 import { type Kind, scalar } from './kinds.ts'
 import { judgeKeyId, NOT_AN_ID, RELEASE_NAME } from './names.ts'
 import { nearest } from './nearest.ts'
 import { ACTIONS } from './types.ts'
 
-const UNITS_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const
-
-/** Longer timers are never meant, and beyond 24.8 days a Node timer fires at once. */
-const MAX_HOURS = 24
-
 /** @returns a kind that yields milliseconds */
 export const duration = ({ atLeastMs = 1 } = {}) =>
-  scalar('duration', (text) => {
-    const [, digits, unit] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? []
-    if (/^\d+$/.test(text))
-      return new Complaint('needs a unit', `write ${text}ms, ${text}s, ${text}m or ${text}h`)
-    if (unit === undefined) return new Complaint('must be a duration such as 250ms, 2s, 5m or 1h')
-    const ms = Number(digits) * UNITS_MS[unit as keyof typeof UNITS_MS]
-    if (ms < atLeastMs) return new Complaint(`must be at least ${atLeastMs}ms`)
-    return ms <= MAX_HOURS * UNITS_MS.h ? ms : new Complaint(`must be at most ${MAX_HOURS}h`)
-  })
+  scalar('duration', (text) => parseDuration(text, atLeastMs))
 
 const UNITS_BYTES = {
   B: 1,

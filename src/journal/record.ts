@@ -18,6 +18,8 @@ export const EVENTS = [
   'flipped',
   'refused',
   'drained',
+  'paused',
+  'resumed',
   'schema_version_changed',
   'schema_version_regressed',
   'schema_live_incompatible',
@@ -74,6 +76,15 @@ export interface Bake {
   former: { release: string; answered: number; failed: number }
 }
 
+/** A pause that somebody asked for. */
+export interface Paused {
+  /** ISO time. */
+  since: string
+  actor: string
+  /** ISO time at which it ends by itself; null: it does not. */
+  until: string | null
+}
+
 /** What the journal says of one service; the pointer comes from here after a restart. */
 export interface ServiceState {
   generation: number
@@ -93,6 +104,10 @@ export interface ServiceState {
   watched: Watched
   /** null: nothing is on trial. */
   bake: Bake | null
+  /** null: nobody asked for a pause, or it is over. */
+  paused: Paused | null
+  /** The release of an exclusive switch that holds requests; null: there is none. */
+  exclusive: string | null
 }
 
 export interface JournalState {
@@ -142,6 +157,8 @@ export const emptyService = (): ServiceState => ({
   setUp: [],
   watched: { version: null, liveFits: true, doorOpen: false },
   bake: null,
+  paused: null,
+  exclusive: null,
 })
 
 /**
@@ -187,6 +204,7 @@ function foldService(service: ServiceState, record: JournalRecord, open: Journal
   Object.assign(service.ranges, record.ranges)
   foldWatched(service.watched, record)
   foldBake(service, record)
+  foldPause(service, record)
   const { slot, release } = record
   if (release === undefined) return
   if (record.event === 'setup_done') putFirst(service.setUp, release)
@@ -214,6 +232,18 @@ function foldWatched(watched: Watched, { event, after, evidence }: JournalRecord
 function foldBake(service: ServiceState, { event, bake }: JournalRecord): void {
   if (event === 'flipped') service.bake = (bake as Bake | undefined) ?? null
   if (event === 'bake_passed' || event === 'bake_failed') service.bake = null
+}
+
+function foldPause(service: ServiceState, record: JournalRecord): void {
+  const { event, exclusive, release, time, actor, until } = record
+  if (event !== 'paused' && event !== 'resumed') return
+  const begins = event === 'paused'
+  if (exclusive === true) service.exclusive = begins ? (release ?? null) : null
+  else if (!begins) service.paused = null
+  else {
+    const since = service.paused?.since ?? time
+    service.paused = { since, actor, until: typeof until === 'string' ? until : null }
+  }
 }
 
 /** Where the target of a decision read that the schema is. */

@@ -12,8 +12,17 @@ import { asRefusal, type Request, screen } from './http1/request.ts'
 import { isEventStream, type Response } from './http1/response.ts'
 import type { Content, Taken } from './http1/write.ts'
 import { Journey } from './journey.ts'
-import { answerTo, asSlotgateError, CLOSES, localAnswer, upstreamFailure } from './refuse.ts'
+import {
+  type Answer,
+  answerTo,
+  asSlotgateError,
+  CLOSES,
+  localAnswer,
+  pausedAnswer,
+  upstreamFailure,
+} from './refuse.ts'
 import { createRequestId } from './request-id.ts'
+import { pathOf, type Route } from './route.ts'
 import type { Pool } from './upstream.ts'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -26,6 +35,10 @@ const KEPT_BYTES = 64 * 1024
 
 const NOTHING = Buffer.alloc(0)
 const WRITTEN: Taken = { held: false, full: false }
+
+/** What a load balancer in front asks, at the path that the app has for it. */
+const isHealthCheck = ({ method, target }: Request, { service }: Route): boolean =>
+  (method === 'GET' || method === 'HEAD') && pathOf(target) === service.health.path
 
 /** Over so long the rate of a request's body is looked at. */
 const RATE_WINDOW_MS = 30_000
@@ -130,6 +143,7 @@ export class Exchange extends Journey implements Asker {
     this.#outgoing = requestHead(request.method, request.target, fields, config.upstreamReuse)
     const pool = this.enter(route)
     if (typeof pool !== 'string') this.#askOneOf(pool, request, body, buffer)
+    else if (pool === 'paused' && isHealthCheck(request, route)) this.#answerWith(pausedAnswer())
     else {
       this.#client.expect(this.wait(pool, route))
       this.#keep(body, buffer)
@@ -406,11 +420,10 @@ export class Exchange extends Journey implements Asker {
     const unanswerable = error.entry.status === 0 || error.code === 'client_closed'
     if (this.#client.isClosed) this.settle()
     else if (this.isAnswered || unanswerable) this.#client.breakOff(this.minor)
-    else this.#answerWith(error)
+    else this.#answerWith(answerTo(error, this.accept, this.requestId))
   }
 
-  #answerWith(error: SlotgateError): void {
-    const { status, head, body } = answerTo(error, this.accept, this.requestId)
+  #answerWith({ status, head, body }: Answer): void {
     this.status = status
     this.#answer(head, this.method === 'HEAD' ? '' : body)
   }

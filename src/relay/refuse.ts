@@ -21,7 +21,7 @@ const page = (error: SlotgateError, status: number, requestId: string): string =
 <h1>${status}</h1><p>${escapeHtml(error.message)}</p><p><small>Request ${escapeHtml(requestId)}</small></p></html>
 `
 
-interface Answer {
+export interface Answer {
   status: number
   /** Status line and fields, each with its line end; the connection's own are missing. */
   head: string
@@ -51,6 +51,15 @@ export function answerTo(error: SlotgateError, accept: string, requestId: string
   ]
   return { status, body, head: `${lines.join('\r\n')}\r\n${dateField()}` }
 }
+
+const PAUSED = 'paused\n'
+
+/** To a health check while a service is paused: a load balancer must not take that for an outage. */
+export const pausedAnswer = (): Answer => ({
+  status: 200,
+  head: `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${PAUSED.length}\r\nCache-Control: no-store\r\n${dateField()}`,
+  body: PAUSED,
+})
 
 /** Whatever was thrown, as an error of the table. */
 export const asSlotgateError = (error: unknown, requestId: string): SlotgateError =>

@@ -19,6 +19,7 @@ import type {
   Control,
   HistoryQuery,
   Operation,
+  PauseResult,
   StepEvent,
   SwitchResult,
 } from './types.ts'
@@ -80,6 +81,18 @@ export function createControl(services: readonly Service[], journal: Journal, fe
         promote(service, 'promote', context, progress),
       )
     },
+    async pause(name, forMs, context) {
+      const service = find(name)
+      checkGeneration(service, context)
+      await service.pause.pause(context.actor, forMs)
+      return pauseResult(service, 'pause')
+    },
+    async resume(name, context) {
+      const service = find(name)
+      checkGeneration(service, context)
+      await service.pause.resume(context.actor)
+      return pauseResult(service, 'resume')
+    },
     async rollback(name, to, context) {
       const service = find(name)
       const id = await identify(service, to)
@@ -116,6 +129,14 @@ async function deploy(
   const staged = await stage(service, release, context, progress)
   const promoted = await promote(service, 'deploy', context, progress)
   return { ...promoted, took_ms: staged.took_ms + promoted.took_ms }
+}
+
+function pauseResult(
+  { name, table, index, drains, pause }: Service,
+  operation: PauseResult['operation'],
+): PauseResult {
+  const { generation } = table.pointer(index)
+  return { service: name, operation, generation, paused: pause.view(), claims: drains.openIn([generation]) }
 }
 
 /** The answer to a deploy that would change nothing: the release is live, runs, and its files are what they were. */

@@ -4,7 +4,7 @@ import { reason } from '../errors.ts'
 import type { Journal } from '../journal/file.ts'
 import type { Logger } from '../log.ts'
 import type { Occupant } from '../slots/occupants.ts'
-import type { ClaimKind, Table } from '../slots/table.ts'
+import type { ClaimCounts, ClaimKind, Table } from '../slots/table.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { DrainView } from './types.ts'
 
@@ -59,9 +59,14 @@ export class Drains {
   }
 
   /** Open claims of everything the occupant ever served. */
-  claimsOf(occupant: Occupant): { requests: number; tunnels: number } {
+  claimsOf(occupant: Occupant): ClaimCounts {
+    return this.openIn(occupant.generations)
+  }
+
+  /** Open claims of these generations. */
+  openIn(generations: readonly number[]): ClaimCounts {
     const { table, index } = this.#options
-    const counts = occupant.generations.map((generation) => table.claims(index, generation))
+    const counts = generations.map((generation) => table.claims(index, generation))
     return {
       requests: counts.reduce((sum, { requests }) => sum + requests, 0),
       tunnels: counts.reduce((sum, { tunnels }) => sum + tunnels, 0),

@@ -67,8 +67,8 @@ async function freeNextCell({ name, table, index, dataPlane, closing, log }: Ser
 /**
  * Steps 7 and 8: writes the flip down, and does it. Once the line is on the disk, a restart comes up on the candidate.
  *
- * @param facts what the journal says beyond the decision: the operation, a code where nobody asked for it, and the bake
- *   that begins with it
+ * @param facts what the journal says beyond the decision: the operation, whether it was exclusive, a code where nobody asked
+ *   for it, and the bake that begins with it
  * @throws SlotgateError `candidate_unhealthy` if it died since it was asked, `journal_write_failed`; nothing was
  *   switched then
  */
@@ -77,7 +77,7 @@ export async function commitFlip(
   { occupant, instance }: Candidate,
   verdict: Verdict,
   context: CallContext,
-  facts: { operation: string; code?: string; bake?: Bake },
+  facts: { operation: string; exclusive?: boolean; code?: string; bake?: Bake },
   progress: Progress,
 ): Promise<Flipped> {
   const slot = idleSlot(service)

@@ -10,6 +10,7 @@ export type Step =
   | 'rehearsing'
   | 'preparing the front door'
   | 'asking again'
+  | 'draining'
   | 'writing the journal'
   | 'flipping'
   | 'confirming'

@@ -30,6 +30,7 @@ export async function restore(service: Service): Promise<void> {
     dataPlane.begin({ service: index, generation, ...live })
     table.restore(index, { generation, slot: live.slot })
   }
+  await service.pause.restore()
   for (const slot of SLOTS) {
     const release = slots[slot]
     if (release !== undefined) await restoreSlot(service, release, slot)

@@ -12,6 +12,7 @@ import type { DataPlane, ExchangeCounts } from './data-plane.ts'
 import type { Drains } from './drain.ts'
 import type { Feed } from './feed.ts'
 import type { Lock } from './lock.ts'
+import type { Pause } from './pause.ts'
 
 /** What came before the live release was up after a start of slotgate; nobody holds that against the release. */
 export interface Early {
@@ -33,6 +34,7 @@ export interface Service {
   readonly feed: Feed
   readonly lock: Lock
   readonly drains: Drains
+  readonly pause: Pause
   readonly log: Logger
   /** Ends background work of the service when slotgate stops. */
   readonly closing: AbortSignal

@@ -14,7 +14,7 @@ import type { SchemaView, ServiceStatus, SlotView } from './types.ts'
 const READ_WITHIN_MS = 1_000
 
 export async function statusOf(service: Service): Promise<ServiceStatus> {
-  const { name, config, table, index, lock, drains } = service
+  const { name, config, table, index, lock, drains, pause } = service
   const pointer = table.pointer(index)
   const readings = await Promise.all(SLOTS.map((slot) => readSlot(service, slot)))
   const view = (slot: SlotName) => slotView(service, slot, readings[SLOTS.indexOf(slot)] ?? null)
@@ -29,6 +29,7 @@ export async function statusOf(service: Service): Promise<ServiceStatus> {
     door: doorNow(service, current, readings[SLOTS.indexOf(idle)] ?? null),
     operation: lock.current,
     draining: drains.views(),
+    paused: pause.view(),
     bake: bakeView(service),
     schema: {
       check: config.schema === 'off' ? 'off' : 'on',

@@ -5,6 +5,7 @@ import { SlotgateError } from '../errors.ts'
 import { fingerprint, type Verdict } from '../gate/judge.ts'
 import { urlOf } from '../slots/ask.ts'
 import { askable, decide, refusal } from './ask.ts'
+import { exclusively } from './exclusive.ts'
 import { type Candidate, commitFlip, prepare } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, type Service } from './service.ts'
@@ -19,8 +20,8 @@ const ROUNDS = 3
  *
  * @param operation what the journal and the answer call it; the gate judges a deploy as a promotion
  * @throws SlotgateError the gate's refusal with its verdict, `schema_unsettled`, `data_plane_not_ready`,
- *   `candidate_unhealthy`, `journal_write_failed`; nothing was switched then; `schema_changed_during_switch`: it was
- *   switched, and back
+ *   `candidate_unhealthy`, `exclusive_drain_timeout`, `journal_write_failed`; nothing was switched then;
+ *   `schema_changed_during_switch`: it was switched, and back
  */
 export async function switchOver(
   service: Service,
@@ -30,12 +31,36 @@ export async function switchOver(
   progress: Progress,
 ): Promise<SwitchResult> {
   const started = performance.now()
-  const verdict = await passGate(service, operation, candidate, context, progress)
-  const bake = trialOf(service, operation, candidate.instance.release)
-  const why = { operation, ...(context.code && { code: context.code }), ...(bake && { bake }) }
+  const judge = () => passGate(service, operation, candidate, context, progress)
+  const go = (verdict: Verdict) => cross(service, operation, candidate, verdict, context, progress)
+  const { release } = candidate.instance
+  // Nobody has to wait for a release that is refused at once; for one that is not, it is judged again after the wait.
+  const verdict = await judge()
+  const crossed = context.exclusive
+    ? await exclusively(service, release, context, progress, async () => go(await judge()))
+    : await go(verdict)
+  return { ...crossed, took_ms: Math.round(performance.now() - started) }
+}
+
+/** Steps 7 to 9: the flip, and the first look at what came of it. */
+async function cross(
+  service: Service,
+  operation: 'promote' | 'rollback' | 'deploy',
+  candidate: Candidate,
+  verdict: Verdict,
+  context: CallContext,
+  progress: Progress,
+): Promise<Omit<SwitchResult, 'took_ms'>> {
+  const { release } = candidate.instance
+  const bake = trialOf(service, operation, release)
+  const why = {
+    operation,
+    ...(context.exclusive && { exclusive: true }),
+    ...(context.code && { code: context.code }),
+    ...(bake && { bake }),
+  }
   const flipped = await commitFlip(service, candidate, verdict, context, why, progress)
   const { generation, slot, previous } = flipped
-  const { release } = candidate.instance
   const facts = { service: service.name, slot, release, generation, actor: context.actor, operation }
   service.log.info(facts, `${release} is live`)
   const before = verdict.target.status?.current_schema_version ?? null
@@ -50,7 +75,6 @@ export async function switchOver(
     attempts: verdict.attempts,
     schema_before: before,
     schema_after: after,
-    took_ms: Math.round(performance.now() - started),
   }
 }
 

@@ -17,6 +17,8 @@ export interface CallContext {
   actor: string
   /** From If-Match; absent: no condition. */
   ifGeneration?: number
+  /** Of a switch: old and new code are never to answer at the same time. */
+  exclusive?: boolean
   /** Why, where slotgate acts by itself. */
   code?: Code
   /** Calls off a boot that is not wanted any more; its reason is thrown where that is a SlotgateError. */
@@ -83,6 +85,18 @@ export interface DrainView {
   tunnels_until: string
 }
 
+/** New requests wait. */
+export interface PauseView {
+  /** ISO time. */
+  since: string
+  /** Who asked for it, or for its last extension. */
+  actor: string
+  /** ISO time at which it ends by itself; null: it does not, or with the exclusive switch that is under way. */
+  until: string | null
+  /** How many requests wait right now. */
+  held: number
+}
+
 export interface BakeCounts {
   /** Those in which the app had a say. */
   requests: number
@@ -111,6 +125,8 @@ export interface ServiceStatus {
   door: Door
   operation: OperationView | null
   draining: DrainView[]
+  /** null: requests go on. */
+  paused: PauseView | null
   /** null: nothing is on trial. */
   bake: BakeView | null
   schema: { check: 'on' | 'off'; current: number | null; warnings: Reason[] }
@@ -162,6 +178,16 @@ export interface SwitchResult {
   schema_before: number | null
   schema_after: number | null
   took_ms: number
+}
+
+export interface PauseResult {
+  service: string
+  operation: 'pause' | 'resume'
+  generation: number
+  /** As it is now. After a resume it is there only while an exclusive switch is under way. */
+  paused: PauseView | null
+  /** What is open in the live slot; it goes on. */
+  claims: ClaimCounts
 }
 
 export interface HistoryQuery {
@@ -249,6 +275,9 @@ export interface Control {
   promote(service: string, context: CallContext): Promise<SwitchResult>
   rollback(service: string, to: string | undefined, context: CallContext): Promise<SwitchResult>
   deploy(service: string, release: string, context: CallContext): Promise<SwitchResult>
+  /** @param forMs when it ends by itself, in milliseconds from now; null: never */
+  pause(service: string, forMs: number | null, context: CallContext): Promise<PauseResult>
+  resume(service: string, context: CallContext): Promise<PauseResult>
   /** Newest first. */
   history(query: HistoryQuery): Promise<JournalRecord[]>
   /**

@@ -15,6 +15,7 @@ import type {
   AdviceResult,
   CheckResult,
   Control,
+  PauseResult,
   ServiceStatus,
   StageResult,
   SwitchResult,
@@ -131,6 +132,7 @@ export const status: ServiceStatus = {
     since: '2026-11-22T12:00:00.000Z',
     step: 'booting',
   },
+  paused: { since: '2026-11-22T12:00:00.000Z', actor: 'ops', until: '2026-11-22T12:01:00.000Z', held: 3 },
   bake: null,
   draining: [
     {
@@ -203,6 +205,14 @@ export const switched: SwitchResult = {
   took_ms: 31,
 }
 
+export const paused: PauseResult = {
+  service: 'invoices',
+  operation: 'pause',
+  generation: 17,
+  paused: { since: '2026-11-22T12:00:00.000Z', actor: 'ops', until: null, held: 0 },
+  claims: { requests: 2, tunnels: 1 },
+}
+
 export const record: JournalRecord = {
   seq: 1,
   time: '2026-11-22T12:00:00.000Z',
@@ -228,6 +238,8 @@ export function recordingControl(overrides: Partial<Control> = {}): { control: C
     promote: async () => switched,
     rollback: async () => ({ ...switched, operation: 'rollback' }),
     deploy: async () => ({ ...switched, operation: 'deploy' }),
+    pause: async () => paused,
+    resume: async () => ({ ...paused, operation: 'resume', paused: null }),
     history: async () => [
       {
         seq: 1,

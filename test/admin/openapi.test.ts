@@ -4,7 +4,7 @@ import fastify from 'fastify'
 import t from 'tap'
 import * as schemas from '../../src/admin/schemas.ts'
 import { SlotgateError, toProblem } from '../../src/errors.ts'
-import { advised, checked, openDoor, record, staged, status, switched } from './door.ts'
+import { advised, checked, openDoor, paused, record, staged, status, switched } from './door.ts'
 
 interface Operation {
   operationId: string
@@ -33,7 +33,9 @@ const CALLS = [
   'GET /v1/services/{service}/advice',
   'POST /v1/services/{service}/check',
   'POST /v1/services/{service}/deploy',
+  'POST /v1/services/{service}/pause',
   'POST /v1/services/{service}/promote',
+  'POST /v1/services/{service}/resume',
   'POST /v1/services/{service}/rollback',
   'POST /v1/services/{service}/stage',
 ]
@@ -86,6 +88,7 @@ const SAMPLES: [name: string, schema: Record<string, unknown>, sample: object][]
   ['adviceResult', schemas.adviceResult, advised],
   ['checkResult', schemas.checkResult, checked],
   ['switchResult', schemas.switchResult, switched],
+  ['pauseResult', schemas.pauseResult, paused],
   ['history', schemas.history, { records: [record] }],
   ['health', schemas.health, { status: 'ok' }],
   ['problem', schemas.problem, { ...toProblem(new SlotgateError('shutting_down')), request_id: 'one' }],

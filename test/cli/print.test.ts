@@ -44,6 +44,7 @@ const calm: ServiceStatus = {
   },
   operation: null,
   draining: [],
+  paused: null,
   bake: null,
   schema: { check: 'on', current: 43, warnings: [] },
 }

@@ -229,6 +229,11 @@ export class World {
     this.call('POST', '/v1/services/invoices/deploy', { release }, ifMatch)
   promote = (ifMatch?: string) => this.call('POST', '/v1/services/invoices/promote', {}, ifMatch)
   rollback = (to?: string) => this.call('POST', '/v1/services/invoices/rollback', to ? { to } : {})
+  pause = (forMs?: number) =>
+    this.call('POST', '/v1/services/invoices/pause', forMs === undefined ? {} : { for_ms: forMs })
+  resume = () => this.call('POST', '/v1/services/invoices/resume', {})
+  /** Makes the idle release live once nothing is open any more. */
+  cutOver = () => this.call('POST', '/v1/services/invoices/promote', { exclusive: true })
   check = (operation: string, to?: string) =>
     this.call('POST', '/v1/services/invoices/check', { operation, ...(to && { to }) })
 

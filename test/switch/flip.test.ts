@@ -13,6 +13,7 @@ import { createBuffer, openTable } from '../../src/slots/table.ts'
 import { Drains } from '../../src/switch/drain.ts'
 import { Feed } from '../../src/switch/feed.ts'
 import { Lock } from '../../src/switch/lock.ts'
+import { Pause } from '../../src/switch/pause.ts'
 import type { Service } from '../../src/switch/service.ts'
 import { switchOver } from '../../src/switch/switch-over.ts'
 
@@ -101,30 +102,16 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
     cut: async () => 0,
     whenDrained: () => drained.promise,
   }
-  const drains = new Drains({
-    index: 0,
-    name: 'invoices',
-    limits: () => config.drain,
-    table,
-    dataPlane,
-    journal,
-    log,
-    closing: closing.signal,
-  })
+  const common = { index: 0, name: 'invoices', table, dataPlane, journal, log, closing: closing.signal }
   const service: Service = {
-    index: 0,
-    name: 'invoices',
+    ...common,
     config,
-    table,
     driver: { ...BOOTS, boot: async ({ release }) => fake(release) },
     occupants,
-    dataPlane,
-    journal,
     feed: new Feed(journal),
     lock: new Lock(),
-    drains,
-    log,
-    closing: closing.signal,
+    drains: new Drains({ ...common, limits: () => config.drain }),
+    pause: new Pause(common),
   }
   t.teardown(async () => {
     closing.abort()

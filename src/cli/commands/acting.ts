@@ -1,26 +1,39 @@
-// The commands that change what runs: `stage`, `promote`, `rollback` and `deploy`.
-import type { Operation, StageResult, SwitchResult } from '../../switch/types.ts'
+// The commands that change what runs, `stage`, `promote`, `rollback` and `deploy`, and those that hold traffic: `pause` and
+// `resume`.
+import { parseDuration } from '../../config/durations.ts'
+import type { Operation, PauseResult, StageResult, SwitchResult } from '../../switch/types.ts'
 import { answer, type Call, EXIT, Failure, setting } from '../call.ts'
 import { type AdminClient, type Sending, serviceOf, withAdmin } from '../client.ts'
 import { CLIENT } from '../flags.ts'
+import { printPause } from '../print/status.ts'
 import { printStage, printSwitch } from '../print/verdict.ts'
 import { narrate, waitDrained } from '../progress.ts'
 import { styleFor } from '../style.ts'
 import type { Command } from './command.ts'
 import { numberOf, pathTo, toOf } from './parts.ts'
 
-/** Sends one acting call for the service that the command line means. */
+async function post<T>(
+  call: Call,
+  admin: AdminClient,
+  service: string,
+  action: string,
+  body: object,
+): Promise<T> {
+  const ifGeneration = numberOf(call, 'if-generation')
+  const sending: Sending = { body, ...(ifGeneration !== undefined && { ifGeneration }) }
+  return admin.post<T>(pathTo(service, action), sending)
+}
+
+/** Carries one operation out for the service that the command line means, and tells its steps. */
 async function act<T>(
   call: Call,
   admin: AdminClient,
   action: Exclude<Operation, 'first' | 'check'>,
   body: object,
 ): Promise<{ service: string; result: T }> {
-  const ifGeneration = numberOf(call, 'if-generation')
-  const sending: Sending = { body, ...(ifGeneration !== undefined && { ifGeneration }) }
   const service = await serviceOf(call, admin)
   const result = await narrate(call, admin, { service, operation: action }, () =>
-    admin.post<T>(pathTo(service, action), sending),
+    post<T>(call, admin, service, action, body),
   )
   return { service, result }
 }
@@ -45,11 +58,12 @@ const switching = (
   bodyOf: (call: Call) => object,
 ): Command => ({
   ...command,
-  flags: [...CLIENT, ...command.flags, 'if-generation', 'wait'],
+  flags: [...CLIENT, ...command.flags, 'exclusive', 'if-generation', 'wait'],
   run: (call) =>
     withAdmin(call, async (admin) => {
       const waits = waitsForDrain(call)
-      const { service, result } = await act<SwitchResult>(call, admin, action, bodyOf(call))
+      const wanted = { ...bodyOf(call), ...(call.flags.exclusive === true && { exclusive: true }) }
+      const { service, result } = await act<SwitchResult>(call, admin, action, wanted)
       if (waits) await waitDrained(call, admin, service, result.generation)
       answer(call, result, (body) => printSwitch(body, styleFor(call.stdout, call.env)))
       return EXIT.done
@@ -78,4 +92,38 @@ export const deploy = switching(
   'deploy',
   { operands: ['RELEASE'], flags: [], about: 'stage, then promote' },
   ({ operands: [release] }) => ({ release }),
+)
+
+/** A command that holds traffic, or lets it go. */
+const holding = (
+  action: 'pause' | 'resume',
+  command: Pick<Command, 'flags' | 'about'>,
+  bodyOf: (call: Call) => object,
+): Command => ({
+  ...command,
+  operands: [],
+  flags: [...CLIENT, ...command.flags, 'if-generation'],
+  run: (call) =>
+    withAdmin(call, async (admin) => {
+      const service = await serviceOf(call, admin)
+      const result = await post<PauseResult>(call, admin, service, action, bodyOf(call))
+      answer(call, result, (body) => printPause(body, styleFor(call.stdout, call.env)))
+      return EXIT.done
+    }),
+})
+
+function forOf(call: Call): { for_ms?: number } {
+  const given = setting(call, 'for')
+  if (given === undefined) return {}
+  const parsed = parseDuration(given)
+  if (typeof parsed === 'number') return { for_ms: parsed }
+  throw new Failure(EXIT.usage, `--for ${parsed.sentence}; got ${given}.`, parsed.hint ? [parsed.hint] : [])
+}
+
+export const pause = holding('pause', { flags: ['for'], about: 'let new requests wait' }, forOf)
+
+export const resume = holding(
+  'resume',
+  { flags: [], about: 'let requests go on, those that wait first' },
+  () => ({}),
 )

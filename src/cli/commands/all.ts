@@ -1,5 +1,5 @@
 // Every command by the words it is called with.
-import { deploy, promote, rollback, stage } from './acting.ts'
+import { deploy, pause, promote, resume, rollback, stage } from './acting.ts'
 import type { Command } from './command.ts'
 import { dev } from './dev.ts'
 import { events } from './events.ts'
@@ -21,6 +21,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   promote,
   rollback,
   deploy,
+  pause,
+  resume,
   advice,
   history,
   events,

@@ -4,6 +4,8 @@ import type {
   BakeView,
   DrainView,
   OperationView,
+  PauseResult,
+  PauseView,
   SchemaView,
   ServiceStatus,
   SlotView,
@@ -121,6 +123,11 @@ const bakeText = ({ release, until, failed, requests, former }: BakeView): strin
   `${release} is on trial until ${clock(until)}: ${failed} of ${counted(requests, 'request')} failed; ` +
   `${former.release} before it: ${former.failed} of ${former.requests}`
 
+function pauseText({ since, actor, until, held }: PauseView, now: number): string {
+  const end = until === null ? '' : ` until ${clock(until)}`
+  return `paused by ${actor} for ${span(now - Date.parse(since))}${end}: ${counted(held, 'request')} held`
+}
+
 function headline(status: ServiceStatus, style: Style): string {
   const { schema, hosts, path_prefix: path } = status
   const version = schema.check === 'off' ? 'off' : String(schema.current ?? 'unknown')
@@ -137,7 +144,7 @@ function headline(status: ServiceStatus, style: Style): string {
  * @returns a few lines: a headline, a row per slot, and only then what deserves a sentence
  */
 export function printStatus(status: ServiceStatus, style: Style, now = Date.now()): string {
-  const { live, idle, operation, draining, bake } = status
+  const { live, idle, operation, draining, paused, bake } = status
   const rows = [...(live ? [slotRow('live', live, style, now)] : []), slotRow('idle', idle, style, now)]
   const notes = [
     ...(live ? slotNotes(live, style) : [style.yellow('nothing is live yet: slotgate deploy RELEASE')]),
@@ -145,6 +152,7 @@ export function printStatus(status: ServiceStatus, style: Style, now = Date.now(
     ...pendingNotes(live ? [live, idle] : [idle]),
     ...warningNotes(status, style),
     ...(operation ? [style.yellow(operationText(operation, now))] : []),
+    ...(paused ? [style.yellow(pauseText(paused, now))] : []),
     ...draining.map(drainText),
     ...(bake ? [style.yellow(bakeText(bake))] : []),
     doorText(status, style),
@@ -152,4 +160,13 @@ export function printStatus(status: ServiceStatus, style: Style, now = Date.now(
   // The live release's own problem and the warning about it can be the same sentence.
   const once = [...new Set(notes)].map((note) => `    ${note}`)
   return [headline(status, style), ...columns(rows), ...once].join('\n')
+}
+
+export function printPause({ service, operation, paused, claims }: PauseResult, style: Style): string {
+  const headline = (text: string) => `${style.green('✓')} ${service}: ${text}`
+  if (operation === 'resume') {
+    return headline(paused ? 'requests go on when the exclusive switch has ended' : 'requests go on')
+  }
+  const end = paused?.until ? `until ${clock(paused.until)}` : 'until slotgate resume'
+  return [headline(`new requests wait ${end}`), `  still open: ${claimsText(claims)}`].join('\n')
 }

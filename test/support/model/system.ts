@@ -20,6 +20,7 @@ import { createControl } from '../../../src/switch/control.ts'
 import { Drains } from '../../../src/switch/drain.ts'
 import { Feed } from '../../../src/switch/feed.ts'
 import { Lock } from '../../../src/switch/lock.ts'
+import { Pause } from '../../../src/switch/pause.ts'
 import { restore, resume } from '../../../src/switch/resume.ts'
 import { recorded, type Service } from '../../../src/switch/service.ts'
 import type { Control } from '../../../src/switch/types.ts'
@@ -330,7 +331,8 @@ export class System implements Town {
     const common = { index: 0, name: SERVICE, table, dataPlane: relay, journal, log, closing: closing.signal }
     const drains = new Drains({ ...common, limits: () => CONFIG.drain })
     const feed = new Feed(journal)
-    const service: Service = { ...common, config: CONFIG, driver, occupants, drains, feed, lock: new Lock() }
+    const pause = new Pause(common)
+    const service = { ...common, config: CONFIG, driver, occupants, drains, pause, feed, lock: new Lock() }
     this.#watchWrites(life, service)
     await restore(service)
     const { port } = await relay.listen()
