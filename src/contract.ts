@@ -192,3 +192,9 @@ export const rangeOf = (status: SchemaStatus): Range => ({
   min: status.code_min_schema_version,
   max: status.code_max_schema_version,
 })
+
+/** @returns the number that a text of a query or a command line writes in digits, as exact as in a status; else null */
+export function wholeNumber(text: unknown): number | null {
+  const number = typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : Number.NaN
+  return Number.isSafeInteger(number) ? number : null
+}

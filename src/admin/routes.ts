@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Action } from '../config/types.ts'
+import { wholeNumber } from '../contract.ts'
 import { SlotgateError } from '../errors.ts'
 import type { CallContext, Control, Followed } from '../switch/types.ts'
 import * as schemas from './schemas.ts'
@@ -193,8 +194,8 @@ function readEventsQuery(query: Record<string, unknown>, lastEventId: unknown): 
 /** A query holds text; what is no number stays text, and the schema names it. */
 function readNumbers(query: Record<string, unknown>, names: readonly string[]): void {
   for (const name of names) {
-    const value = query[name]
-    if (typeof value === 'string' && /^[0-9]{1,15}$/.test(value)) query[name] = Number(value)
+    const number = wholeNumber(query[name])
+    if (number !== null) query[name] = number
   }
 }
 

@@ -125,9 +125,10 @@ function highestTwoWay({ current, live, previous }: AdviceFacts): number | null 
   return highest.length === 0 ? null : Math.max(...highest)
 }
 
-function warningsOf({ live, staged }: AdviceFacts): Reason[] {
-  const warning =
-    live?.range && staged?.range && noCommonVersion(staged.release, staged.range, live.release, live.range)
+/** Where live does not work as it is, a migration of any order can only help: the switch is the cure. */
+function warningsOf({ live, staged, current }: AdviceFacts): Reason[] {
+  if (!live?.range || !staged?.range || fits(live, current) === false) return []
+  const warning = noCommonVersion(staged.release, staged.range, live.release, live.range)
   return warning ? [warning] : []
 }
 

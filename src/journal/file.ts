@@ -91,6 +91,8 @@ export class Journal {
       throw unusable(file, error)
     }
     try {
+      // A device or a pipe may never end.
+      if (!(await handle.stat()).isFile()) throw new Error('journal.jsonl is not a file')
       const recovered = recover(await handle.readFile(), file)
       if (recovered.seq === 0) await refuseLoss(disk, file)
       if (recovered.tornBytes > 0) await handle.truncate(recovered.size)

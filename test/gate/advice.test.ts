@@ -186,8 +186,10 @@ for (const { what, given, verdict, breaks = [], opens = [], highest = null, says
 }
 
 t.test('no common version is a warning beside the verdict, for it is about what is staged', async (t) => {
-  const { warnings } = adviceOn(facts({ live: declared('r42', 41, 42), staged: declared('r43', 43, 43) }))
+  const apart = { live: declared('r42', 41, 42), staged: declared('r43', 43, 43) }
+  const { warnings } = adviceOn(facts({ ...apart, current: 42 }))
   t.match(warnings, [{ code: 'no_common_schema_version', bridge_from: 42, bridge_to: 43 }])
+  t.strictSame(adviceOn(facts({ ...apart, current: 43 })).warnings, [], 'the switch itself is the cure')
   t.strictSame(adviceOn(facts({ staged: declared('r45', 44, 45) })).warnings, [])
   t.match(adviceOn(facts({ schemaOff: true })).warnings, [{ code: 'schema_check_disabled' }])
 })

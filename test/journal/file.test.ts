@@ -1,5 +1,6 @@
 // The journal on a real disk: appended, chained, recovered; torn tails dropped, broken chains refused.
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import {
   appendFile,
   copyFile,
@@ -202,6 +203,12 @@ t.test('a file that cannot be read is said so', async (t) => {
   await writeFile(file, '')
   await truncate(file, 3 * 1024 ** 3)
   await t.rejects(Journal.open(file), { code: 'state_dir_unusable', message: /greater than 2 GiB/ })
+})
+
+t.test('a device, which never ends, is no journal', { skip: !existsSync('/dev/full') }, async (t) => {
+  const file = await newFile(t)
+  await symlink('/dev/full', file)
+  await t.rejects(Journal.open(file), { code: 'state_dir_unusable', message: /not a file/ })
 })
 
 t.test('a journal whose folder fails says what the system says of it', async (t) => {

@@ -1,4 +1,5 @@
 // What the client commands share: paths, numbers and bodies from flags.
+import { wholeNumber } from '../../contract.ts'
 import { type Call, EXIT, Failure, setting } from '../call.ts'
 import type { FlagName } from '../flags.ts'
 
@@ -8,7 +9,8 @@ export const pathTo = (service: string, action: string): string =>
 export function numberOf(call: Call, flag: FlagName): number | undefined {
   const given = setting(call, flag)
   if (given === undefined) return undefined
-  if (/^\d{1,15}$/.test(given)) return Number(given)
+  const number = wholeNumber(given)
+  if (number !== null) return number
   throw new Failure(EXIT.usage, `--${flag} takes a whole number, not ${given}.`)
 }
 
