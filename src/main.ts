@@ -1,6 +1,8 @@
 // The composition root: connects config, journal, slots, switch, front door and admin door.
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { createMetricsListener } from './admin/metrics/listener.ts'
+import { createMetrics } from './admin/metrics/metrics.ts'
 import { type Admin, createAdmin } from './admin/server.ts'
 import type { DevOptions } from './cli/call.ts'
 import { loadConfig } from './config/load.ts'
@@ -39,6 +41,8 @@ export interface Slotgate {
   /** How many worker threads serve the front door; 0: the main thread does. */
   readonly threads: number
   readonly admin: ListenAddress
+  /** Where the metrics are without a signature; absent: nowhere. */
+  readonly metrics?: ListenAddress
   readonly control: Control
   /** Takes over what a changed config may change while running, and returns what changed, and a sentence for what may not. */
   reload(next: Config): { changed: string[]; cannot: string[] }
@@ -112,13 +116,24 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
     void bake(service)
   }
   const control = createControl(services, journal, feed)
-  const admin = createAdmin({ config: config.admin, control, log, ...lastSigned(journal) })
+  const metrics = createMetrics({
+    control,
+    feed,
+    meter: relay.meter,
+    services: services.map(({ name }) => name),
+    signal: closing.signal,
+  })
+  const metricsListener = createMetricsListener(metrics, config.metrics, log)
+  const metricsAddress = await metricsListener?.listen()
+  undo.push(async () => metricsListener?.close())
+  const admin = createAdmin({ config: config.admin, control, metrics, log, ...lastSigned(journal) })
   // Last, because it may wait for the next second before it takes signed calls; the front door need not.
   const adminAddress = await admin.listen()
   return {
     frontDoor,
     threads: relay.threads,
     admin: adminAddress,
+    ...(metricsAddress && { metrics: metricsAddress }),
     control,
     reload: (next) => reload(current, next, admin),
     async close() {
@@ -131,6 +146,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
       await stopStragglers(stateDir)
       await Promise.all(services.map(({ driver }) => driver.close?.()))
       await admin.close()
+      metricsListener?.close()
       await journal.append({ event: 'slotgate_stopped', actor: 'slotgate' }).catch(() => {})
       await journal.close()
       await giveUpFolder()
@@ -249,6 +265,7 @@ export async function serve(file: string, log: Logger = createLogger()): Promise
     {
       front_door: at(slotgate.frontDoor),
       admin: at(slotgate.admin),
+      ...(slotgate.metrics && { metrics: `${at(slotgate.metrics)}/metrics` }),
       threads: slotgate.threads,
       pid: process.pid,
     },

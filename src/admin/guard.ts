@@ -35,7 +35,7 @@ export function guard(app: FastifyInstance, options: GuardOptions): void {
       if (!limit.take(request.ip, now())) throw new Refusal('rate_limited', {})
       if (options.isClosing()) throw new Refusal('shutting_down', {})
       if (!answersTo(single(fields, 'host') ?? '')) throw new Refusal('host_not_allowed', {})
-      checkNoBrowser(fields)
+      if (isFromPage(fields)) throw new Refusal('origin_refused', {})
       checkShape(request, fields)
     } catch (error) {
       audit(refusedLine(request, fields, error))
@@ -72,7 +72,7 @@ const isOpen = ({ is404, routeOptions }: FastifyRequest): boolean => !is404 && !
  * Which names in `Host` are this listener's: loopback names, the configured address, and with TLS the names of the
  * certificate. A page that points its own domain at a loopback address (DNS rebinding) comes with that domain's name.
  */
-function hostRule({ listen, tls }: AdminConfig): (host: string) => boolean {
+export function hostRule({ listen, tls }: Omit<AdminConfig, 'keys'>): (host: string) => boolean {
   const names = new Set(['localhost', '127.0.0.1', '::1', listen.host.toLowerCase()])
   const certificate = tls && new X509Certificate(tls.cert)
   return (host) => {
@@ -87,10 +87,9 @@ function hostRule({ listen, tls }: AdminConfig): (host: string) => boolean {
 }
 
 /** No page of another origin, and no page at all that cannot read the answer, has any business here. */
-function checkNoBrowser(fields: Fields): void {
-  const isFromPage = has(fields, 'origin')
+export function isFromPage(fields: Fields): boolean {
   const isBlind = fields.some(({ name, value }) => name === 'sec-fetch-mode' && value.trim() === 'no-cors')
-  if (isFromPage || isBlind) throw new Refusal('origin_refused', {})
+  return isBlind || has(fields, 'origin')
 }
 
 function checkShape({ raw, method }: FastifyRequest, fields: Fields): void {

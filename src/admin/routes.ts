@@ -5,6 +5,7 @@ import type { Action } from '../config/types.ts'
 import { wholeNumber } from '../contract.ts'
 import { SlotgateError } from '../errors.ts'
 import type { CallContext, Control, Followed } from '../switch/types.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import * as schemas from './schemas.ts'
 import { type Streams, written } from './streams.ts'
 
@@ -74,10 +75,11 @@ const switchContextOf = (request: FastifyRequest<{ Body: { exclusive?: boolean }
   ...(request.body.exclusive && { exclusive: true }),
 })
 
-export function addRoutes(app: FastifyInstance, control: Control, streams: Streams): void {
+export function addRoutes(app: FastifyInstance, control: Control, streams: Streams, metrics: Metrics): void {
   addOpenRoutes(app)
   addReadingRoutes(app, control)
   addEventsRoute(app, control, streams)
+  addMetricsRoute(app, metrics)
   addActingRoutes(app, control)
   addTrafficRoutes(app, control)
 }
@@ -180,6 +182,20 @@ function addEventsRoute(app: FastifyInstance, control: Control, streams: Streams
       const events = await control.events({ ...query, signal })
       reply.header('content-type', 'text/event-stream').header('x-accel-buffering', 'no')
       return reply.send(Readable.from(written(events), { objectMode: false }))
+    },
+  )
+}
+
+function addMetricsRoute(app: FastifyInstance, metrics: Metrics): void {
+  app.get(
+    '/metrics',
+    signed('metrics', ['read'], 'The metrics, as Prometheus reads them.', {
+      response: answers('Text, docs/metrics.md has the names.', { type: 'string' }, 'text/plain'),
+    }),
+    async (_request, reply) => {
+      // Bytes go out as they are.
+      const text = Buffer.from(await metrics.text())
+      return reply.header('content-type', metrics.contentType).send(text)
     },
   )
 }

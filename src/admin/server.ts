@@ -14,6 +14,7 @@ import { listenError } from '../ports.ts'
 import type { Control } from '../switch/types.ts'
 import { type AuditLine, createAudit } from './audit.ts'
 import { guard } from './guard.ts'
+import type { Metrics } from './metrics/metrics.ts'
 import { answerProblems, PROBLEM_TYPE, sendProblem } from './problems.ts'
 import { addRoutes } from './routes.ts'
 import { type VerificationKey, verificationKey } from './signature.ts'
@@ -31,6 +32,7 @@ const CLOSE_WITHIN_MS = 5_000
 export interface AdminOptions {
   config: AdminConfig
   control: Control
+  metrics: Metrics
   log: Logger
   /** Takes each decision of the door; by default it goes to the log. */
   audit?: (line: AuditLine) => void
@@ -61,7 +63,7 @@ const byId = (keys: readonly AdminKey[]): ReadonlyMap<string, VerificationKey> =
   new Map(keys.map((key) => [key.id, verificationKey(key)]))
 
 export function createAdmin(options: AdminOptions): Admin {
-  const { config, control, log, now = Date.now } = options
+  const { config, control, metrics, log, now = Date.now } = options
   const acceptAfterS = Math.floor((options.acceptSignedAfterMs ?? now()) / 1000)
   let configured = config.keys
   let keys = byId(configured)
@@ -80,7 +82,7 @@ export function createAdmin(options: AdminOptions): Admin {
     now,
   })
   app.register(swagger, { openapi: OPENAPI })
-  app.register(async (scope) => addRoutes(scope, control, streams))
+  app.register(async (scope) => addRoutes(scope, control, streams, metrics))
 
   return {
     async listen() {

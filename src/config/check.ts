@@ -58,6 +58,7 @@ function build(whole: Whole, file: string, keys: AdminConfig['keys'], tls: Admin
     listen: whole.listen,
     threads: whole.threads,
     admin: { listen: whole.admin.listen, keys, ...(tls && { tls }) },
+    ...(whole.metrics && { metrics: whole.metrics }),
     stateDir: whole.state_dir,
     relay: buildRelay(whole.relay),
     services: whole.services.map(([name, service]) => buildService(name, service, dirname(resolve(file)))),

@@ -57,6 +57,7 @@ function topLevel(old: Config, next: Config): string[] {
     ['threads', old.threads, next.threads],
     ['admin.listen', old.admin.listen, next.admin.listen],
     ['admin.tls', old.admin.tls, next.admin.tls],
+    ['metrics', old.metrics, next.metrics],
     ['state_dir', old.stateDir, next.stateDir],
     ['relay', old.relay, next.relay],
   ]

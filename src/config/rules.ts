@@ -216,12 +216,8 @@ function slotsApart(reading: Reading, draft: ConfigDraft): void {
 }
 
 function slotsApartFromListeners(reading: Reading, draft: ConfigDraft): void {
-  const listeners = [
-    { what: 'the front door', at: draft.listen },
-    { what: 'the admin API', at: draft.admin?.listen },
-  ]
   for (const { key, address } of servicesOf(draft).flatMap(endpointsOf)) {
-    for (const { what, at } of listeners) {
+    for (const { what, at } of listenersOf(draft)) {
       if (at && reachesListener(address, at)) reading.complain(key, `is the address of ${what} itself`)
     }
   }
@@ -263,10 +259,17 @@ function addressWithinAll(reading: Reading, draft: ConfigDraft): void {
 
 // The listeners.
 
+const listenersOf = ({ listen, admin, metrics }: ConfigDraft) => [
+  { what: 'the front door', key: 'listen', at: listen },
+  { what: 'the admin API', key: 'admin.listen', at: admin?.listen },
+  { what: 'the metrics', key: 'metrics.listen', at: metrics?.listen },
+]
+
 function listenersApart(reading: Reading, draft: ConfigDraft): void {
-  const { listen, admin } = draft
-  if (listen && admin?.listen && listenersMeet(listen, admin.listen)) {
-    reading.complain('admin.listen', 'is the address of the front door (listen)', 'give it another port')
+  const listeners = listenersOf(draft)
+  for (const [index, { key, at }] of listeners.entries()) {
+    const other = listeners.slice(0, index).find((one) => one.at && at && listenersMeet(one.at, at))
+    if (other) reading.complain(key, `is the address of ${other.what} (${other.key})`, 'give it another port')
   }
 }
 

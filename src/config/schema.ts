@@ -275,6 +275,15 @@ export const CONFIG = map({
     'worker threads that serve the front door; auto: one per core, 0: the main thread serves it',
   ),
   admin: nested(ADMIN, 'the admin API'),
+  metrics: optional(
+    map({
+      listen: required(
+        listenAddress,
+        'where; whoever reaches it reads them: they name services and releases',
+      ),
+    }),
+    'a listener of its own for the metrics, since Prometheus does not sign',
+  ),
   state_dir: defaulted(filePath('folder'), '.slotgate', 'where the journal is kept'),
   relay: nested(RELAY, 'limits and times of the front door'),
   services: required(named(SERVICE, judgeServiceName), 'the apps behind the front door, by name'),

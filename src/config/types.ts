@@ -172,6 +172,8 @@ export interface Config {
   /** Worker threads of the front door; 0: it is served by the main thread. */
   threads: 'auto' | number
   admin: AdminConfig
+  /** Where the metrics are without a signature. */
+  metrics?: { listen: ListenAddress }
   /** Absolute. */
   stateDir: string
   relay: RelayConfig

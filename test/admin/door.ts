@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import type { Test } from 'tap'
 import type { AuditLine } from '../../src/admin/audit.ts'
+import type { Metrics } from '../../src/admin/metrics/metrics.ts'
 import { type Admin, type AdminOptions, createAdmin } from '../../src/admin/server.ts'
 import { ACTIONS, type AdminKey } from '../../src/config/types.ts'
 import type { JournalRecord } from '../../src/journal/record.ts'
@@ -281,6 +282,8 @@ type DoorOptions = Partial<Omit<AdminOptions, 'config' | 'control'>> & {
   port?: number
 }
 
+export const NO_METRICS: Metrics = { contentType: 'text/plain', text: async () => '' }
+
 /** Opens an admin server on a free port and closes it when the test ends. */
 export async function openDoor(t: Test, options: DoorOptions = {}): Promise<Door> {
   const { keys = adminKeys, overrides, tls, port: wanted = 0, ...rest } = options
@@ -289,6 +292,7 @@ export async function openDoor(t: Test, options: DoorOptions = {}): Promise<Door
   const admin = createAdmin({
     config: { listen: { host: '127.0.0.1', port: wanted }, keys, ...(tls && { tls }) },
     control,
+    metrics: NO_METRICS,
     log: silentLogger(),
     audit: (line) => audit.push(line),
     acceptSignedAfterMs: 0,

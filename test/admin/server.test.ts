@@ -15,6 +15,7 @@ import {
   type Forgery,
   forge,
   knock,
+  NO_METRICS,
   openDoor,
   ops,
   recordingControl,
@@ -444,7 +445,7 @@ t.test('closing ends connections that are open and silent, or kept alive', async
 t.test('right after the start a call is accepted', async (t) => {
   const { control, calls } = recordingControl()
   const config = { listen: { host: '127.0.0.1', port: 0 }, keys: adminKeys }
-  const admin = createAdmin({ config, control, log: silentLogger() })
+  const admin = createAdmin({ config, control, metrics: NO_METRICS, log: silentLogger() })
   t.teardown(() => admin.close())
   const { port } = await admin.listen()
   t.equal((await knock(port, forge({ authority: `127.0.0.1:${port}` }))).status, 200)
@@ -459,7 +460,13 @@ t.test('a port in use is named, with the process that holds it', async (t) => {
   const port = typeof address === 'object' && address ? address.port : 0
   const { control } = recordingControl()
   const config = { listen: { host: '127.0.0.1', port }, keys: adminKeys }
-  const admin = createAdmin({ config, control, log: silentLogger(), acceptSignedAfterMs: 0 })
+  const admin = createAdmin({
+    config,
+    control,
+    metrics: NO_METRICS,
+    log: silentLogger(),
+    acceptSignedAfterMs: 0,
+  })
   t.teardown(() => admin.close())
   await t.rejects(admin.listen(), {
     code: 'port_in_use',
@@ -471,7 +478,13 @@ t.test('a port in use is named, with the process that holds it', async (t) => {
 t.test('an address that is not of this machine cannot be listened on', async (t) => {
   const { control } = recordingControl()
   const config = { listen: { host: '192.0.2.1', port: 0 }, keys: adminKeys }
-  const admin = createAdmin({ config, control, log: silentLogger(), acceptSignedAfterMs: 0 })
+  const admin = createAdmin({
+    config,
+    control,
+    metrics: NO_METRICS,
+    log: silentLogger(),
+    acceptSignedAfterMs: 0,
+  })
   t.teardown(() => admin.close())
   await t.rejects(admin.listen(), { code: 'listen_failed' })
 })

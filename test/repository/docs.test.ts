@@ -2,6 +2,7 @@
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
+import { FAMILIES } from '../../src/admin/metrics/families.ts'
 import { parseCommandLine } from '../../src/cli/args.ts'
 import { exitCodeOf } from '../../src/cli/call.ts'
 import { ENV, parseStatus, ROLE_HEADER } from '../../src/contract.ts'
@@ -89,6 +90,29 @@ t.test('the steps in the docs are those that the code shows', async (t) => {
 
 t.test('the events in the docs are those of the journal', async (t) => {
   t.strictSame(namesOf(section(promotion, 'Events in the journal')), [...EVENTS])
+})
+
+t.test('every metric is in the docs as it is in the code, and no other', async (t) => {
+  const expected = Object.entries(FAMILIES).map(([name, { type, labels, help }]) => {
+    const kind = type === 'counted' ? 'histogram' : type
+    return `| \`${name}\` | ${kind} | ${labels.join(', ')} | ${help} |`
+  })
+  t.strictSame(rowsOf(section(page('docs/metrics.md'), 'What there is')), expected)
+})
+
+t.test('every alert is in the docs, and no other', async (t) => {
+  const alerts = [...readText('deploy/alerts.yaml').matchAll(/- alert: (\w+)/g)].map(([, alert]) => alert)
+  t.strictSame(namesOf(section(page('docs/metrics.md'), 'Alerts')), alerts)
+})
+
+t.test('the dashboard and the alerts ask for metrics that there are', async (t) => {
+  const known = new Set(Object.keys(FAMILIES))
+  for (const file of ['deploy/alerts.yaml', 'deploy/grafana.json']) {
+    const named = readText(file).match(/\bslotgate_\w+/g) ?? []
+    t.ok(named.length > 10, file)
+    for (const name of named)
+      t.ok(known.has(name) || known.has(name.replace(/_(bucket|sum|count)$/, '')), `${file} has ${name}`)
+  }
 })
 
 t.test('the contract names every variable and the header, and its sample is a status', async (t) => {

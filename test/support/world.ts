@@ -43,6 +43,8 @@ export interface Answer {
 export interface Doors {
   frontDoor: ListenAddress
   admin: ListenAddress
+  /** Where the settings of the world want that. */
+  metrics?: ListenAddress
 }
 
 export const APP = fileURLToPath(new URL('./app.ts', import.meta.url))
@@ -175,7 +177,11 @@ export class World {
         this.logLines.push(line)
         const entry = parseLine(line)
         if (entry.front_door)
-          resolve({ frontDoor: toAddress(entry.front_door), admin: toAddress(entry.admin) })
+          resolve({
+            frontDoor: toAddress(entry.front_door),
+            admin: toAddress(entry.admin),
+            ...(entry.metrics && { metrics: toAddress(entry.metrics) }),
+          })
       }
       createInterface(child.stdout).on('line', read)
       createInterface(child.stderr).on('line', (line) => void this.logLines.push(line))
@@ -221,7 +227,8 @@ export class World {
       headersTimeout: 60_000,
     })
     const text = await response.body.text()
-    return { status: response.statusCode, body: text && JSON.parse(text) }
+    const isJson = /json/.test(String(response.headers['content-type']))
+    return { status: response.statusCode, body: isJson ? JSON.parse(text) : text }
   }
 
   stage = (release: string) => this.call('POST', '/v1/services/invoices/stage', { release })
