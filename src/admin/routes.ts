@@ -1,5 +1,4 @@
 // The calls of the admin API (DESIGN §8): each is a schema, what a key needs to be allowed, and one call of Control.
-import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Action } from '../config/types.ts'
 import { wholeNumber } from '../contract.ts'
@@ -7,7 +6,7 @@ import { SlotgateError } from '../errors.ts'
 import type { CallContext, Control, Followed } from '../switch/types.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import * as schemas from './schemas.ts'
-import { type Streams, written } from './streams.ts'
+import type { Streams } from './streams.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -177,12 +176,8 @@ function addEventsRoute(app: FastifyInstance, control: Control, streams: Streams
       }),
       preValidation: async ({ query, headers }) => readEventsQuery(query, headers['last-event-id']),
     },
-    async ({ query, actor }, reply) => {
-      const signal = streams.open(actor, reply.raw)
-      const events = await control.events({ ...query, signal })
-      reply.header('content-type', 'text/event-stream').header('x-accel-buffering', 'no')
-      return reply.send(Readable.from(written(events), { objectMode: false }))
-    },
+    async ({ query, actor }, reply) =>
+      streams.send(actor, reply, (ending) => control.events({ ...query, ending })),
   )
 }
 

@@ -1,6 +1,8 @@
 // The events as a stream (Server-Sent Events, HTML Living Standard §9.2): how they are written, how many streams there may
 // be, and what ends one: its reader, its key that is taken away, its age, or the end of slotgate.
 import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import type { FastifyReply } from 'fastify'
 import { SlotgateError } from '../errors.ts'
 import type { FeedEvent } from '../switch/types.ts'
 
@@ -31,12 +33,24 @@ export class Streams {
   }
 
   /**
-   * Counts the answer as a stream until it is closed.
+   * Answers with a stream.
    *
-   * @returns the signal that ends it
-   * @throws SlotgateError `too_many_readers`
+   * @param read gives the events until they are ended
+   * @throws SlotgateError `too_many_readers`, and what `read` throws
    */
-  open(actor: string, response: ServerResponse): AbortSignal {
+  async send(
+    actor: string,
+    reply: FastifyReply,
+    read: (ending: AbortController) => Promise<AsyncIterable<readonly FeedEvent[]>>,
+  ): Promise<FastifyReply> {
+    const ending = this.#begin(actor, reply.raw)
+    const stream = Readable.from(written(await read(ending)), { objectMode: false })
+    // The last keeps a proxy in between from gathering what is to be seen at once.
+    return reply.header('content-type', 'text/event-stream').header('x-accel-buffering', 'no').send(stream)
+  }
+
+  /** Counts the answer as a stream until it is closed. */
+  #begin(actor: string, response: ServerResponse): AbortController {
     const { most, heartbeatMs, longestMs } = this.#limits
     if (this.#open.size >= most) throw new SlotgateError('too_many_readers', { limit: most })
     const ending = new AbortController()
@@ -54,7 +68,7 @@ export class Streams {
       clearTimeout(old)
       clearTimeout(stuck)
     })
-    return ending.signal
+    return ending
   }
 
   /** Ends the streams of all but those whose key stays as it is. */
@@ -67,8 +81,8 @@ function beat(response: ServerResponse): void {
   if (response.headersSent && !response.writableEnded) response.write(HEARTBEAT)
 }
 
-/** @returns the stream as octets, in pieces that end where an event ends */
-export async function* written(batches: AsyncIterable<readonly FeedEvent[]>): AsyncGenerator<Buffer> {
+/** The events as octets, in pieces that end where an event ends, so that a heartbeat may come between any two. */
+async function* written(batches: AsyncIterable<readonly FeedEvent[]>): AsyncGenerator<Buffer> {
   yield Buffer.from(RETRY)
   for await (const events of batches) yield Buffer.concat(events.map(frameOf))
 }

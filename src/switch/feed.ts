@@ -26,8 +26,7 @@ export class Feed {
 
   /**
    * @param underWay the operations that are under way when the reader has caught up
-   * @returns the events, as many at a time as wait. It ends with the query's signal, or where its reader takes them too
-   *   slowly: it may resume after the last record it has, and has lost nothing but steps and output
+   * @returns the events, as many at a time as wait, until the reading is ended
    */
   async *read(query: EventsQuery, underWay: () => StepEvent[]): AsyncGenerator<readonly FeedEvent[]> {
     const journal = this.#journal
@@ -59,18 +58,16 @@ class Reader {
   #position: number
   #waiting: FeedEvent[] = []
   #cost = 0
-  #isOver = false
   #wake = () => {}
 
   /** @param newest the last record there is */
   constructor(query: EventsQuery, newest: number) {
-    const { since = newest, kinds, signal } = query
+    const { since = newest, kinds, ending } = query
     this.#query = query
     this.#position = kinds.includes('record') ? Math.min(since, newest) : newest
     // It has read another journal than this one.
     if (since > newest) this.#add({ kind: 'gap', after: since, next: newest + 1 })
-    if (signal.aborted) this.#end()
-    else signal.addEventListener('abort', () => this.#end(), { once: true })
+    ending.signal.addEventListener('abort', () => this.#end(), { once: true })
   }
 
   /** The last record that it has, or did not want. */
@@ -79,7 +76,7 @@ class Reader {
   }
 
   get isOver(): boolean {
-    return this.#isOver
+    return this.#query.ending.signal.aborted
   }
 
   take(event: FeedEvent): void {
@@ -102,7 +99,7 @@ class Reader {
 
   /** Resolves when something waits, or it is over. */
   async woken(): Promise<void> {
-    if (this.#waiting.length > 0 || this.#isOver) return
+    if (this.#waiting.length > 0 || this.isOver) return
     await new Promise<void>((resolve) => {
       this.#wake = resolve
     })
@@ -117,14 +114,13 @@ class Reader {
 
   #add(event: FeedEvent): void {
     this.#cost += costOf(event)
-    if (this.#cost > MOST_WAITING) this.#end()
-    if (this.#isOver) return
+    if (this.#cost > MOST_WAITING) this.#query.ending.abort()
+    if (this.isOver) return
     this.#waiting.push(event)
     this.#wake()
   }
 
   #end(): void {
-    this.#isOver = true
     this.#waiting = []
     this.#wake()
   }

@@ -255,8 +255,8 @@ export interface EventsQuery {
   kinds: readonly Followed[]
   /** The records after this one first; absent: only what happens from now on. */
   since?: number
-  /** Ends the reading. */
-  signal: AbortSignal
+  /** Ends the reading, and is aborted where the reader takes the events too slowly. */
+  ending: AbortController
 }
 
 /** Everything the admin API can ask for. Each call throws a SlotgateError whose code says what is wrong. */
@@ -281,8 +281,8 @@ export interface Control {
   /** Newest first. */
   history(query: HistoryQuery): Promise<JournalRecord[]>
   /**
-   * What was, from a record on, and what happens, in its order and as many events at a time as have come. It ends with the
-   * signal, or where its reader takes them too slowly: then it is read again after the last record it gave.
+   * What was, from a record on, and what happens, in its order and as many events at a time as have come. Whoever is too
+   * slow may read again after the last record it has, and has missed nothing but steps and output.
    */
   events(query: EventsQuery): Promise<AsyncIterable<readonly FeedEvent[]>>
 }
