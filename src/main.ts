@@ -12,6 +12,7 @@ import { runDev } from './dev/dev.ts'
 import { messageOf, SlotgateError } from './errors.ts'
 import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
+import type { Pages } from './relay/pages.ts'
 import { createRelay, type Relay, workersOf } from './relay/relay.ts'
 import { createDockerDriver } from './slots/drivers/docker.ts'
 import type { Driver } from './slots/drivers/driver.ts'
@@ -60,20 +61,32 @@ interface Current {
  * the journal and point where it says, take over what still runs, open the doors, end what else a crash left over, bring
  * the live releases up.
  *
+ * @param pages what the pages of the services say while they are developed; only with `threads: 0`
  * @throws SlotgateError `state_dir_in_use`, `state_dir_unusable`, `journal_broken`, `port_in_use`, `listen_failed`
  */
-export async function start(config: Config, log: Logger = createLogger()): Promise<Slotgate> {
+export async function start(
+  config: Config,
+  log: Logger = createLogger(),
+  pages: Pages | null = null,
+): Promise<Slotgate> {
   const undo: (() => Promise<unknown>)[] = []
   try {
-    return await bringUp(config, log, undo)
+    return await bringUp({ config, log, pages, undo })
   } catch (error) {
     for (const step of undo.reverse()) await step().catch(() => {})
     throw error
   }
 }
 
-/** @param undo takes what has to be undone, in reverse order, if a later step fails */
-async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown>)[]): Promise<Slotgate> {
+interface Beginning {
+  config: Config
+  log: Logger
+  pages: Pages | null
+  /** Takes what has to be undone, in reverse order, if a later step fails. */
+  undo: (() => Promise<unknown>)[]
+}
+
+async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgate> {
   const { stateDir } = config
   const giveUpFolder = await ownStateDir(stateDir)
   undo.push(giveUpFolder)
@@ -90,6 +103,7 @@ async function bringUp(config: Config, log: Logger, undo: (() => Promise<unknown
     services: config.services,
     table,
     log,
+    pages,
   })
   const closing = new AbortController()
   const current = { config }

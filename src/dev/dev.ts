@@ -5,11 +5,13 @@ import { type Call, type DevOptions, EXIT, type Sink } from '../cli/call.ts'
 import type { Config, ListenAddress, ServiceConfig } from '../config/types.ts'
 import { messageOf } from '../errors.ts'
 import { createLogger, type Logger } from '../log.ts'
+import type { Pages } from '../relay/pages.ts'
 import { urlOf as addressUrl } from '../slots/ask.ts'
 import type { Control } from '../switch/types.ts'
 import { devConfig } from './config.ts'
 import { readKeys } from './keys.ts'
-import { Loop } from './loop.ts'
+import { Loop, type Standing } from './loop.ts'
+import { DevPages } from './pages.ts'
 import { Screen } from './screen.ts'
 import { openSession } from './session.ts'
 import { watchFolder } from './watch.ts'
@@ -24,7 +26,7 @@ export interface Slotgate {
 }
 
 export interface DevWorld {
-  start(config: Config, log: Logger): Promise<Slotgate>
+  start(config: Config, log: Logger, pages: Pages): Promise<Slotgate>
   /** Resolves when the session is to end. */
   stopped: Promise<void>
   /** Absolute. */
@@ -48,11 +50,12 @@ export async function runDev(options: DevOptions, world: DevWorld): Promise<numb
   const session = await openSession(world.folder)
   try {
     const { config, moved } = await devConfig(options, world.folder, session)
-    const slotgate = await world.start(config, createLogger('info', screen))
+    const pages = new DevPages(options.overlay)
+    const slotgate = await world.start(config, createLogger('info', screen), pages)
     try {
       await session.publish(urlOf(slotgate.admin))
       if (moved) screen.warn(`${moved.message} ${moved.facts.who}`)
-      await develop(slotgate, config, screen, world)
+      await develop({ slotgate, config, pages, screen }, world)
     } finally {
       await slotgate.close()
     }
@@ -63,8 +66,15 @@ export async function runDev(options: DevOptions, world: DevWorld): Promise<numb
   return EXIT.done
 }
 
+interface Running {
+  slotgate: Slotgate
+  config: Config
+  pages: DevPages
+  screen: Screen
+}
+
 /** From the first boot to the wish to end. */
-async function develop(slotgate: Slotgate, config: Config, screen: Screen, world: DevWorld): Promise<void> {
+async function develop({ slotgate, config, pages, screen }: Running, world: DevWorld): Promise<void> {
   const { stdin, stopped } = world
   const advice = stdin.isTTY ? 'r: once more; or save a change' : 'save a change to try again'
   let current = config
@@ -73,10 +83,12 @@ async function develop(slotgate: Slotgate, config: Config, screen: Screen, world
     current = { ...current, services }
     slotgate.reload(current)
   }
-  const loops = config.services.map((service) => ({
-    folder: folderOf(service),
-    loop: new Loop({ control: slotgate.control, screen, service, advice, configure, onStanding: () => {} }),
-  }))
+  const loops = config.services.map((service) => {
+    const onStanding = (standing: Standing) => pages.stand(service.name, standing)
+    const { control } = slotgate
+    const loop = new Loop({ control, screen, service, advice, configure, onStanding })
+    return { folder: folderOf(service), loop }
+  })
   const watches = [...Map.groupBy(loops, ({ folder }) => folder)].map(([folder, members]) =>
     watchFolder({
       folder,

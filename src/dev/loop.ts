@@ -53,6 +53,9 @@ export class Loop {
   #next: ((signal: AbortSignal) => Promise<void>) | null = null
   #current: AbortController | null = null
   #ended: Promise<void> = Promise.resolve()
+  /** A switch of its own is under way; others begin theirs from the command line. */
+  #switching = false
+  readonly #following = new AbortController()
   #closed = false
 
   constructor(options: LoopOptions) {
@@ -62,6 +65,7 @@ export class Loop {
 
   begin(): void {
     this.#bringSoon('start')
+    this.#follow().catch((error: unknown) => this.#options.screen.warn(messageOf(error)))
   }
 
   /** The code is another one now. */
@@ -98,8 +102,8 @@ export class Loop {
         screen.warn('There is no way back: the code before runs no more. Undo the change in the editor.')
         return
       }
-      const result = await control.rollback(this.#service.name, idle.release, { actor: ACTOR })
-      this.#stand(result)
+      const release = idle.release
+      const result = await this.#switch(() => control.rollback(this.#service.name, release, { actor: ACTOR }))
       screen.done(`${result.live.release} is live again, until the next change`)
     })
   }
@@ -112,6 +116,7 @@ export class Loop {
   /** Begins nothing more; resolves when nothing is under way. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#following.abort()
     this.#next = null
     this.#current?.abort()
     await this.#ended
@@ -169,16 +174,44 @@ export class Loop {
   async #promote(release: string, sinceMs: number): Promise<void> {
     const { control, screen } = this.#options
     const promote = () => control.promote(this.#service.name, { actor: ACTOR })
-    const result = await promote().catch((error: unknown) => {
-      if (!this.#learnSchema(error)) throw error
-      return promote()
-    })
-    this.#stand(result)
+    await this.#switch(() =>
+      promote().catch((error: unknown) => {
+        if (!this.#learnSchema(error)) throw error
+        return promote()
+      }),
+    )
     screen.done(`${release} is live (${Math.round(performance.now() - sinceMs)} ms)`)
     if (this.#standing.pending.length > 0) {
       screen.warn(
         `${this.#standing.pending.length} migrations have not run: ${this.#standing.pending.join(', ')}`,
       )
+    }
+  }
+
+  async #switch(work: () => Promise<SwitchResult>): Promise<SwitchResult> {
+    this.#switching = true
+    try {
+      const result = await work()
+      const status = result.verdict?.target.status ?? null
+      if (status) this.#hasSchema = true
+      this.#tell({ live: result.live.release, refused: null, pending: status?.pending_migrations ?? [] })
+      return result
+    } finally {
+      this.#switching = false
+    }
+  }
+
+  /** What others switch, such as `slotgate promote` after a migration. */
+  async #follow(): Promise<void> {
+    const { control, screen } = this.#options
+    const query = { service: this.#service.name, kinds: ['record'], ending: this.#following } as const
+    for await (const events of await control.events(query)) {
+      const flip = events.findLast((event) => event.kind === 'record' && event.record.event === 'flipped')
+      if (flip?.kind !== 'record') continue
+      const { release: live = null } = flip.record
+      const { refused, pending } = this.#standing
+      this.#tell({ live, refused: refused?.release === live ? null : refused, pending })
+      if (!this.#switching) screen.done(`${live} is live`)
     }
   }
 
@@ -209,12 +242,6 @@ export class Loop {
   #configure(changed: Partial<ServiceConfig>): void {
     this.#service = { ...this.#service, ...changed }
     this.#options.configure(this.#service)
-  }
-
-  #stand({ live, verdict }: SwitchResult): void {
-    const status = verdict?.target.status ?? null
-    if (status) this.#hasSchema = true
-    this.#tell({ live: live.release, refused: null, pending: status?.pending_migrations ?? [] })
   }
 
   #refuse(thrown: unknown): void {

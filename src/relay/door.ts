@@ -17,6 +17,7 @@ import { Buffers } from './http1/buffers.ts'
 import { ClientConnection } from './http1/client.ts'
 import { HeadReader } from './http1/head.ts'
 import type { Journey } from './journey.ts'
+import type { Pages } from './pages.ts'
 import { createRouter } from './route.ts'
 import { until } from './until.ts'
 import { createUpgrades } from './upgrade/server.ts'
@@ -34,6 +35,8 @@ export interface DoorOptions {
   log: Logger
   /** Where the log goes, for lines that are built by hand. */
   lines: LineSink
+  /** Absent: pages are told nothing. */
+  pages?: Pages | null
 }
 
 /** The front door as one thread has it. */
@@ -91,6 +94,7 @@ export function createDoor({
   counter,
   log,
   lines,
+  pages = null,
 }: DoorOptions): Door {
   const clients = new Set<ClientConnection>()
   const clock = new Clock(limitsOf(config, services), tick)
@@ -119,6 +123,7 @@ export function createDoor({
     counter,
     log,
     lines,
+    pages,
     isClosing: () => closing,
     admits: (socket, address) => admission.admitsClient(socket, address),
     upgrade: (socket, unread, from) => upgrades.take(socket, unread, from),

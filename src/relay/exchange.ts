@@ -12,11 +12,13 @@ import { asRefusal, type Request, screen } from './http1/request.ts'
 import { isEventStream, type Response } from './http1/response.ts'
 import type { Content, Taken } from './http1/write.ts'
 import { Journey } from './journey.ts'
+import { annotated, askingForWhole, asksForPage, type Notice, takesAppendix } from './pages.ts'
 import {
   type Answer,
   answerTo,
   asSlotgateError,
   CLOSES,
+  jsonAnswer,
   localAnswer,
   pausedAnswer,
   upstreamFailure,
@@ -78,6 +80,11 @@ export class Exchange extends Journey implements Asker {
   #outgoing = ''
   #framing: Framing | null = null
   #closes = true
+  /** What the page says that was asked for; null: nothing. */
+  #notice: Notice | null = null
+  #isPage = false
+  /** What is still to go behind its end. */
+  #appendix = ''
   /** The body so far, and what it was at the beginning of the window. */
   #received = 0
   #windowBegan = 0
@@ -122,7 +129,9 @@ export class Exchange extends Journey implements Asker {
       const body = new BodyReader(request.framing)
       this.#body = body
       next = this.#receive(body, buffer, headEnd, end)
+      const own = this.front.pages?.answer(request.target) ?? null
       if (request.local) this.#answerLocally()
+      else if (own !== null) this.#answerWith(jsonAnswer(own))
       else this.#forward(request, body, buffer)
     } catch (error) {
       this.refuse(error)
@@ -137,9 +146,9 @@ export class Exchange extends Journey implements Asker {
   }
 
   #forward(request: Request, body: BodyReader, buffer: Buffer): void {
-    const { heads, config } = this.front
+    const { config } = this.front
     const route = this.find(request)
-    const fields = this.fieldsFor(request, heads)
+    const fields = this.#fieldsOf(request)
     this.#outgoing = requestHead(request.method, request.target, fields, config.upstreamReuse)
     const pool = this.enter(route)
     if (typeof pool !== 'string') this.#askOneOf(pool, request, body, buffer)
@@ -148,6 +157,13 @@ export class Exchange extends Journey implements Asker {
       this.#client.expect(this.wait(pool, route))
       this.#keep(body, buffer)
     }
+  }
+
+  #fieldsOf(request: Request): string {
+    const { heads, pages } = this.front
+    const fields = this.fieldsFor(request, heads)
+    this.#isPage = pages !== null && asksForPage(request.method, fields)
+    return this.#isPage && pages?.appends ? askingForWhole(fields) : fields
   }
 
   /** The buffer is about to be read into again. */
@@ -279,17 +295,41 @@ export class Exchange extends Journey implements Asker {
     this.#outgoing = ''
     this.status = head.status
     if (isEventStream(head)) this.toTunnel()
-    const framing = this.#framingOf(response)
+    const appendix = this.#appendixFor(head, response)
+    const framing = this.#framingOf(response, appendix.length)
     // RFC 9112 §9.3: no lasting connection with an HTTP/1.0 client through a proxy; §9.6: an unread body ends it.
     this.#closes =
       !this.#request?.persistent || !this.isReceived || framing.kind === 'close' || this.#client.isLast
     this.#framing = framing
-    return this.#deliver(responseHead(head, framing, this.#closes), framing, content)
+    return this.#deliver(this.#headOf(head, framing, appendix), framing, content)
+  }
+
+  /** What a page says of its service, as that stands when it is answered. */
+  #noticeNow(): Notice | null {
+    const { pages } = this.front
+    return pages !== null && this.#isPage && this.service !== undefined ? pages.notice(this.service) : null
+  }
+
+  #appendixFor(head: HeadReader, { framing }: Response): string {
+    this.#notice = this.#noticeNow()
+    const appendix = this.#notice?.appendix ?? ''
+    if (appendix === '' || !takesAppendix(head.status, head.text)) return ''
+    // To HEAD the length is told of a body that does not come.
+    if (framing.kind !== 'none') this.#appendix = appendix
+    return appendix
+  }
+
+  #headOf(head: HeadReader, framing: Framing, appendix: string): string {
+    const told = responseHead(head, framing, this.#closes)
+    const { pages } = this.front
+    if (pages === null || this.#notice === null) return told
+    return annotated(told, this.#notice.field, appendix === '' ? null : pages.script)
   }
 
   /** How the body ends on the connection to the client, who may not know chunks (RFC 9112 §7.1). */
-  #framingOf({ declared }: Response): Framing {
-    if (declared.kind === 'none' || declared.kind === 'length') return declared
+  #framingOf({ declared }: Response, more: number): Framing {
+    if (declared.kind === 'none' || (declared.kind === 'length' && more === 0)) return declared
+    if (declared.kind === 'length') return { kind: 'length', bytes: declared.bytes + more }
     return { kind: this.minor === 1 ? 'chunked' : 'close' }
   }
 
@@ -302,7 +342,16 @@ export class Exchange extends Journey implements Asker {
     const size = body.to - body.from
     this.bytes += size
     this.#expectMore()
-    return this.#client.send(head + beforeContent(kind, size), content, afterContent(kind, size, body.done))
+    const isLast = body.done && this.#appendix !== ''
+    const tail = isLast ? this.#appended(kind, size) : afterContent(kind, size, body.done)
+    return this.#client.send(head + beforeContent(kind, size), content, tail)
+  }
+
+  /** Behind the end of the page, and before the end of the body. */
+  #appended(kind: Framing['kind'], size: number): string {
+    const { length } = this.#appendix
+    this.bytes += length
+    return `${afterContent(kind, size, false)}${beforeContent(kind, length)}${this.#appendix}${afterContent(kind, length, true)}`
   }
 
   #expectMore(): void {
@@ -420,7 +469,7 @@ export class Exchange extends Journey implements Asker {
     const unanswerable = error.entry.status === 0 || error.code === 'client_closed'
     if (this.#client.isClosed) this.settle()
     else if (this.isAnswered || unanswerable) this.#client.breakOff(this.minor)
-    else this.#answerWith(answerTo(error, this.accept, this.requestId))
+    else this.#answerWith(answerTo(error, this.accept, this.requestId, this.#noticeNow()))
   }
 
   #answerWith({ status, head, body }: Answer): void {

@@ -8,6 +8,7 @@ import type { Counter } from './counter.ts'
 import type { Peer, Trust } from './forwarded.ts'
 import type { Buffers } from './http1/buffers.ts'
 import type { HeadReader } from './http1/head.ts'
+import type { Pages } from './pages.ts'
 import type { Route, Routed } from './route.ts'
 import type { Upstreams } from './upstream.ts'
 import type { WaitingRoom } from './waiting.ts'
@@ -29,6 +30,8 @@ export interface Front {
   readonly counter: Counter
   readonly log: Logger
   readonly lines: LineSink
+  /** null: nobody develops what is behind it. */
+  readonly pages: Pages | null
   /** No connection is to outlive its exchange. */
   isClosing(): boolean
   /** Counts a connection that was made for this address; false: it was closed, because that address has too many. */

@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import { SlotgateError, toProblem } from '../errors.ts'
 import { dateField } from './http1/outgoing.ts'
+import { fieldLine, type Notice } from './pages.ts'
 
 const RETRY_AFTER_S = '2'
 
@@ -30,16 +31,22 @@ export interface Answer {
 
 /**
  * @param accept the client's `Accept`: a page for who names text/html, a problem document for everybody else
+ * @param notice what a page says while the app is developed
  * @returns the answer; it never holds an address, a path of this machine or a cause
  * @see RFC 9457
  */
-export function answerTo(error: SlotgateError, accept: string, requestId: string): Answer {
+export function answerTo(
+  error: SlotgateError,
+  accept: string,
+  requestId: string,
+  notice: Notice | null = null,
+): Answer {
   const status = error.entry.status || 500
   const html = /\btext\/html\b/i.test(accept)
   // The hints are for whoever operates this, and who asks here is anybody.
   const { hint: _, ...problem } = toProblem(error)
   const body = html
-    ? page(error, status, requestId)
+    ? page(error, status, requestId) + (notice?.appendix ?? '')
     : `${JSON.stringify({ ...problem, request_id: requestId })}\n`
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
@@ -49,7 +56,8 @@ export function answerTo(error: SlotgateError, accept: string, requestId: string
     ...(status === 503 ? [`Retry-After: ${RETRY_AFTER_S}`] : []),
     ...(status === 405 ? [`Allow: ${METHODS}`] : []),
   ]
-  return { status, body, head: `${lines.join('\r\n')}\r\n${dateField()}` }
+  const told = notice === null ? '' : fieldLine(notice.field)
+  return { status, body, head: `${lines.join('\r\n')}\r\n${dateField()}${told}` }
 }
 
 const PAUSED = 'paused\n'
@@ -59,6 +67,13 @@ export const pausedAnswer = (): Answer => ({
   status: 200,
   head: `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${PAUSED.length}\r\nCache-Control: no-store\r\n${dateField()}`,
   body: PAUSED,
+})
+
+/** To the script of a page that is developed. */
+export const jsonAnswer = (body: string): Answer => ({
+  status: 200,
+  head: `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nCache-Control: no-store\r\n${dateField()}`,
+  body,
 })
 
 /** Whatever was thrown, as an error of the table. */

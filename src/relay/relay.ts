@@ -8,6 +8,7 @@ import { Counter } from './counter.ts'
 import { createDoor } from './door.ts'
 import { whenDrained } from './drained.ts'
 import { Meter } from './meter.ts'
+import type { Pages } from './pages.ts'
 import { measure } from './traffic.ts'
 import { Workers } from './workers.ts'
 
@@ -38,6 +39,8 @@ export interface RelayOptions {
   /** Laid out for `workersOf(threads)`. */
   table: Table
   log: Logger
+  /** Only where the main thread serves it. */
+  pages?: Pages | null
 }
 
 /** How many workers count their claims in the table: the main thread is one where there is no other. */
@@ -68,9 +71,12 @@ export function createRelay(options: RelayOptions): Relay {
 
 type Doors = Omit<Relay, 'meter' | 'begin' | 'exchanges' | 'measure' | 'whenDrained'>
 
-function doorOfMainThread({ listen, relay, services, table, log }: RelayOptions, meter: Meter): Doors {
+function doorOfMainThread(
+  { listen, relay, services, table, log, pages = null }: RelayOptions,
+  meter: Meter,
+): Doors {
   const counter = new Counter(meter.buffer, table.layout, 0)
-  const door = createDoor({ relay, services, table, worker: 0, counter, log, lines: log.lines })
+  const door = createDoor({ relay, services, table, worker: 0, counter, log, lines: log.lines, pages })
   return {
     threads: 0,
     listen: () => door.listen(listen, { reusePort: false }),
