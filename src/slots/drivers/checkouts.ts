@@ -1,7 +1,7 @@
 // The checkouts of one service: a work tree for each commit, beside those that run. One that is not marked as complete
 // is what an attempt left behind that failed or was interrupted; the next one begins anew.
-import { mkdir, readdir, readFile, realpath, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { mkdir, readdir, realpath, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { isCommitHash, resolveCommit } from './commits.ts'
@@ -19,8 +19,8 @@ export interface CheckoutsOptions {
   log: Logger
 }
 
-/** In git's own folder for the work tree, so that the two go together. */
-const COMPLETE = 'slotgate-complete'
+/** Beside the checkout, and not in git's own folder for it: a release starts again also while its repository is away. */
+const COMPLETE = '.complete'
 
 export class Checkouts implements Source {
   readonly #options: CheckoutsOptions
@@ -41,9 +41,9 @@ export class Checkouts implements Source {
     this.#shared = { home: join(stateDir, 'shared', service), paths: shared }
   }
 
-  /** What runs is known by its hash without the repository, which may be away, or not have it any more. */
+  /** What is checked out is known by its hash without the repository, which may be away, or not have it any more. */
   async identify(name: string): Promise<string> {
-    if (isCommitHash(name) && this.#holdersOf(name) > 0) return name
+    if (isCommitHash(name) && (await this.#isComplete(name))) return name
     return resolveCommit(this.#git, name, this.#options.repo)
   }
 
@@ -58,10 +58,7 @@ export class Checkouts implements Source {
     }
     return this.#alone(release, async () => {
       const folder = this.#folderOf(release)
-      const isComplete = await this.#isComplete(release)
-      // A repository that was cloned anew knows of none, but what another process runs in stays as it is.
-      if (!isComplete && this.#holdersOf(release) > 1) return folder
-      if (!isComplete) {
+      if (!(await this.#isComplete(release))) {
         await this.#orFail(release, async () => {
           await this.#checkOut(release, signal)
           await linkShared(this.#git, release, folder, this.#shared)
@@ -81,8 +78,8 @@ export class Checkouts implements Source {
     return () => holders.delete(holder)
   }
 
-  #holdersOf(release: string): number {
-    return this.#held.get(release)?.size ?? 0
+  #isHeld(release: string): boolean {
+    return (this.#held.get(release)?.size ?? 0) > 0
   }
 
   /**
@@ -152,19 +149,14 @@ export class Checkouts implements Source {
     return new SlotgateError('checkout_failed', { release, repo: this.#options.repo, detail })
   }
 
-  /** Where git keeps what it knows of the work tree; null where there is none. */
-  async #gitFolderOf(release: string): Promise<string | null> {
-    const folder = this.#folderOf(release)
-    const text = await readFile(join(folder, '.git'), 'utf8').catch(() => '')
-    const path = /^gitdir: (.+)$/m.exec(text)?.[1]
-    return path === undefined ? null : resolve(folder, path)
+  #markOf(release: string): string {
+    return this.#folderOf(release) + COMPLETE
   }
 
-  /** @returns when it was last made or booted, in milliseconds; 0 where it is not complete */
+  /** @returns when it was last made or booted, in milliseconds; 0 where it is not complete, or was removed by hand */
   async #completeSince(release: string): Promise<number> {
-    const folder = await this.#gitFolderOf(release)
-    const found = folder && (await stat(join(folder, COMPLETE)).catch(() => null))
-    return found ? found.mtimeMs : 0
+    const found = await Promise.all([this.#markOf(release), this.#folderOf(release)].map(statOrNull))
+    return found.every((one) => one !== null) ? (found[0]?.mtimeMs ?? 0) : 0
   }
 
   async #isComplete(release: string): Promise<boolean> {
@@ -172,9 +164,7 @@ export class Checkouts implements Source {
   }
 
   async #markComplete(release: string): Promise<void> {
-    const folder = await this.#gitFolderOf(release)
-    if (folder === null) return
-    const mark = join(folder, COMPLETE)
+    const mark = this.#markOf(release)
     const now = new Date()
     await utimes(mark, now, now).catch(() => writeFile(mark, ''))
   }
@@ -203,7 +193,7 @@ export class Checkouts implements Source {
 
   async #removeUnlessHeld(release: string): Promise<void> {
     await this.#alone(release, async () => {
-      if (this.#closed || this.#holdersOf(release) > 0) return
+      if (this.#closed || this.#isHeld(release)) return
       await this.#remove(release)
       const { service, log } = this.#options
       log.info({ service, release }, `removed the checkout of ${release}`)
@@ -212,11 +202,12 @@ export class Checkouts implements Source {
 
   async #remove(release: string): Promise<void> {
     const folder = this.#folderOf(release)
-    const gitFolder = await this.#gitFolderOf(release)
     // First, or a removal that is interrupted would leave half a checkout that counts as whole.
-    if (gitFolder) await rm(join(gitFolder, COMPLETE), { force: true })
+    await rm(this.#markOf(release), { force: true })
     await rm(folder, { recursive: true, force: true })
     // And not `worktree prune`, which would forget the work trees of others whose disk is not there right now.
     await this.#git(['worktree', 'remove', '--force', '--force', folder])
   }
 }
+
+const statOrNull = (path: string) => stat(path).catch(() => null)
