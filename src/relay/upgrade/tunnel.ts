@@ -158,14 +158,7 @@ export class Tunnel extends Journey {
     const pool = this.enter(route)
     if (typeof pool !== 'string') return pool
     this.#expect(this.wait(pool, route), () => pool)
-    // Nobody reads from it yet, and the end of a client that leaves would not be seen.
-    const look = () => void this.#socket.read(0)
-    this.#socket.on('readable', look)
-    try {
-      return await this.#unlessAbandoned(this.#turn.promise)
-    } finally {
-      this.#socket.off('readable', look)
-    }
+    return this.#unlessAbandoned(this.#turn.promise)
   }
 
   /** Its wait is over: it is counted in a slot. */
