@@ -89,15 +89,17 @@ async function develop({ slotgate, config, pages, screen }: Running, world: DevW
     const loop = new Loop({ control, screen, service, advice, configure, onStanding })
     return { folder: folderOf(service), loop }
   })
-  const watches = [...Map.groupBy(loops, ({ folder }) => folder)].map(([folder, members]) =>
-    watchFolder({
+  const watches = [...Map.groupBy(loops, ({ folder }) => folder)].map(([folder, members]) => {
+    const watch = watchFolder({
       folder,
       onChange(paths) {
         for (const { loop } of members) loop.change(paths)
       },
       onError: (error) => screen.warn(`Changes in ${folder} may go unseen: ${messageOf(error)}`),
-    }),
-  )
+    })
+    void watch.ready.then(() => screen.note(`watching ${folder}`))
+    return watch
+  })
   const quit = Promise.withResolvers<void>()
   const each = (act: (loop: Loop) => unknown) => () => {
     for (const { loop } of loops) act(loop)
@@ -108,11 +110,7 @@ async function develop({ slotgate, config, pages, screen }: Running, world: DevW
     s: each((loop) => loop.show()),
   }
   const keys = readKeys(stdin, ways, quit.resolve)
-  screen.welcome(
-    urlOf(slotgate.frontDoor),
-    watches.length === 1 ? world.folder : `${watches.length} folders`,
-    keys !== null,
-  )
+  screen.welcome(urlOf(slotgate.frontDoor), keys !== null)
   each((loop) => loop.begin())()
   await Promise.race([stopped, quit.promise])
   keys?.close()

@@ -39,10 +39,9 @@ export class Screen implements LineSink {
     this.#stdout.write(`${text}\n`)
   }
 
-  /** @param watched what is watched, in a few words */
-  welcome(url: string, watched: string, hasKeys: boolean): void {
+  welcome(url: string, hasKeys: boolean): void {
     const { bold, dim } = this.#style
-    this.say(`${bold('slotgate dev')}  ${bold(url)}  ${dim(`watching ${tame(watched)}`)}`)
+    this.say(`${bold('slotgate dev')}  ${bold(url)}`)
     if (hasKeys) this.say(dim('r once more · b roll back · s status · q quit'))
   }
 

@@ -19,6 +19,8 @@ export interface WatchOptions {
 }
 
 export interface Watch {
+  /** Resolves when everything in the folder is watched; what changes before may go unseen. */
+  ready: Promise<void>
   close(): Promise<void>
 }
 
@@ -40,7 +42,9 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
       atomic: false,
       ignored: (path, stats) => path !== folder && ignored.has(path, stats?.isDirectory() ?? false),
     })
-      .on('all', (_event, path) => changed(path))
+      .on('add', changed)
+      .on('change', changed)
+      .on('unlink', changed)
       .on('error', onError)
   }
 
@@ -66,6 +70,7 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
   }
 
   return {
+    ready: new Promise((resolve) => watcher.once('ready', () => resolve())),
     async close() {
       clearTimeout(timer)
       await watcher.close()

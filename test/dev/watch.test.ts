@@ -1,0 +1,125 @@
+// Whether a save is seen once, and what git ignores is not seen at all, on a real file system.
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import t, { type Test } from 'tap'
+import { watchFolder } from '../../src/dev/watch.ts'
+
+interface Watched {
+  folder: string
+  write(path: string, text?: string): Promise<void>
+  /** What was said to have changed next, in one go. */
+  next(): Promise<readonly string[]>
+}
+
+/** @param files what is there already, with its text; @param below the part of it that is watched */
+async function watched(t: Test, files: Record<string, string>, below = ''): Promise<Watched> {
+  const folder = await mkdtemp(join(tmpdir(), 'slotgate-watch-'))
+  const write = async (path: string, text = `${performance.now()}`) => {
+    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await writeFile(join(folder, path), text)
+  }
+  for (const [path, text] of Object.entries(files)) await write(path, text)
+  const waiting: ((paths: readonly string[]) => void)[] = []
+  const said: (readonly string[])[] = []
+  const watch = watchFolder({
+    folder: join(folder, below),
+    onChange(paths) {
+      const taker = waiting.shift()
+      if (taker) taker(paths)
+      else said.push(paths)
+    },
+    onError: (error) => t.fail(String(error)),
+  })
+  t.teardown(async () => {
+    await watch.close()
+    await rm(folder, { recursive: true })
+  })
+  await watch.ready
+  const next = async () =>
+    said.shift() ?? new Promise<readonly string[]>((resolve) => void waiting.push(resolve))
+  return { folder, write, next }
+}
+
+t.test('a save is said once, however the editor does it', async (t) => {
+  const { folder, write, next } = await watched(t, { 'server.js': '1', 'src/a.js': '1' })
+  await write('server.js')
+  t.strictSame(await next(), ['server.js'])
+  for (let turn = 0; turn < 3; turn++) {
+    await write('server.js~')
+    await rename(join(folder, 'server.js~'), join(folder, 'server.js'))
+    t.strictSame(await next(), ['server.js'], 'written beside it, and renamed')
+  }
+  await write('src/a.js')
+  t.strictSame(await next(), ['src/a.js'])
+  await rm(join(folder, 'src/a.js'))
+  t.strictSame(await next(), ['src/a.js'], 'removed')
+})
+
+t.test('what changes together is said together', async (t) => {
+  const { write, next } = await watched(t, { 'a.js': '1', 'b.js': '1' })
+  await Promise.all([write('a.js'), write('b.js')])
+  t.strictSame([...(await next())].sort(), ['a.js', 'b.js'])
+})
+
+t.test('a new folder is watched from its beginning', async (t) => {
+  const { write, next } = await watched(t, {})
+  await write('new/deep/a.js')
+  t.strictSame(await next(), ['new/deep/a.js'])
+  await write('new/deep/a.js')
+  t.strictSame(await next(), ['new/deep/a.js'])
+})
+
+/** Writes each of these, and then one that is seen: had any of the others been, it would have been said before. */
+async function unseen({ write, next }: Watched, t: Test, paths: readonly string[]): Promise<void> {
+  for (const path of paths) await write(path)
+  await write('seen.js')
+  t.strictSame(await next(), ['seen.js'], `not ${paths.join(', ')}`)
+}
+
+t.test('what git ignores is not seen, also by the rules of a folder below', async (t) => {
+  const rules = { '.gitignore': 'out/\n*.log\n/only-here.txt\n', 'app/.gitignore': '!keep.log\ncache\n' }
+  const there = { 'out/a.js': '1', 'app/cache/a.js': '1', 'app/a.js': '1', 'seen.js': '1' }
+  const folder = await watched(t, { ...rules, ...there })
+  await unseen(folder, t, ['out/a.js', 'out/new/b.js', 'app/out/c.js', 'a.log', 'app/b.log', 'only-here.txt'])
+  await unseen(folder, t, ['app/cache/a.js', 'app/cache/new.js'])
+  await folder.write('app/keep.log')
+  t.strictSame(await folder.next(), ['app/keep.log'], 'the nearer rule wins')
+  await folder.write('app/only-here.txt')
+  t.strictSame(await folder.next(), ['app/only-here.txt'])
+})
+
+t.test('the rules above count up to the root of the repository', async (t) => {
+  const files = { '.git/HEAD': '', '.gitignore': '*.log\n', 'app/seen.js': '1' }
+  const { write, next } = await watched(t, files, 'app')
+  await write('app/a.log')
+  await write('app/seen.js')
+  t.strictSame(await next(), ['seen.js'])
+})
+
+t.test('rules that change hold from then on', async (t) => {
+  const { write, next } = await watched(t, { '.gitignore': '*.log\n', 'a.log': '1' })
+  await write('.gitignore', '')
+  t.strictSame(await next(), ['.gitignore'])
+  // It is looked at anew, which takes its time.
+  const seen = next()
+  for (let said = false; !said; ) {
+    await write('a.log')
+    said = await Promise.race([
+      seen.then(() => true),
+      new Promise<false>((resolve) => setImmediate(resolve, false)),
+    ])
+  }
+  t.strictSame(await seen, ['a.log'])
+})
+
+t.test('git, node_modules, slotgate and editors keep their files to themselves', async (t) => {
+  const folder = await watched(t, { 'seen.js': '1', '.git/index': '1', 'node_modules/a/index.js': '1' })
+  await unseen(folder, t, [
+    '.git/index',
+    'node_modules/a/index.js',
+    'app/node_modules/b.js',
+    '.slotgate/dev/x',
+  ])
+  await unseen(folder, t, ['.seen.js.swp', 'seen.js~', '.#seen.js', '4913', '.DS_Store'])
+})
