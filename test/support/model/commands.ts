@@ -39,10 +39,11 @@ function command(
 }
 
 const callOf =
-  (operation: Operation) =>
+  (operation: Operation, exclusive = false) =>
   (control: Control): Promise<unknown> => {
     const { name, generation } = operation
-    const context = { actor: 'ops', ...(generation !== undefined && { ifGeneration: generation }) }
+    const condition = generation === undefined ? {} : { ifGeneration: generation }
+    const context = { actor: 'ops', ...condition, exclusive }
     if (name === 'promote') return control.promote(SERVICE, context)
     if (name === 'rollback') return control.rollback(SERVICE, operation.to, context)
     return control[name](SERVICE, operation.release, context)
@@ -63,6 +64,7 @@ interface Draft {
   operation: Operation
   /** What the caller believes of the generation; 0: what it is. */
   off: number | null
+  exclusive: boolean
 }
 
 function releaseOf(operation: Operation): ReleaseName | undefined {
@@ -70,10 +72,11 @@ function releaseOf(operation: Operation): ReleaseName | undefined {
   return 'release' in operation ? operation.release : undefined
 }
 
-const named = ({ operation, off }: Draft): string => {
+const named = ({ operation, off, exclusive }: Draft): string => {
   const facts = [
     releaseOf(operation),
     off === null ? undefined : `if generation ${off < 0 ? off : `+${off}`}`,
+    exclusive ? 'exclusive' : undefined,
   ]
   return `${operation.name}(${facts.filter((fact) => fact !== undefined).join(', ')})`
 }
@@ -82,6 +85,10 @@ const addressed = ({ operation, off }: Draft, { generation }: Model): Operation 
   ...operation,
   ...(off !== null && { generation: generation + off }),
 })
+
+/** An exclusive switch would wait for what is open, and in these runs that ends only when it is told to. */
+const isAlone = ({ exclusive }: Draft, { held }: System): boolean =>
+  exclusive && !held.some(({ isOpen }) => isOpen)
 
 /** Deploying what is live already is not a switch. */
 const isSwitch =
@@ -95,7 +102,7 @@ const operate = (draft: Draft): Command =>
     async (model, system) => {
       const operation = addressed(draft, model)
       const wanted = act(model, operation)
-      const [got] = await system.call(callOf(operation))
+      const [got] = await system.call(callOf(operation, isAlone(draft, system)))
       expectOutcome(draft, got, wanted)
     },
     isSwitch(draft),
@@ -107,7 +114,7 @@ const together = (one: Draft, other: Draft): Command =>
     `together(${named(one)}, ${named(other)})`,
     async (model, system) => {
       const operations = [addressed(one, model), addressed(other, model)] as const
-      const answers = await system.call(...operations.map(callOf))
+      const answers = await system.call(...operations.map((operation) => callOf(operation)))
       for (const answer of answers) count(`together: ${answer}`)
       const order = ORDERS.map((order) => inOrder(model, operations, answers, order)).find((after) => after)
       if (!order) throw new Error(`${named(one)} and ${named(other)} were answered ${answers.join(' and ')}`)
@@ -149,7 +156,7 @@ const withFate = (draft: Draft, fate: Fate): Command =>
       const wanted = act(after, operation)
       const isFlip = after.generation > model.generation
       system.fate = fate
-      const [got] = await system.call(callOf(operation))
+      const [got] = await system.call(callOf(operation, isAlone(draft, system)))
       expectOutcome(draft, got, !isFlip ? wanted : fate === 'refused' ? 'journal_write_failed' : 'crashed')
       if (!isFlip || fate === 'written') become(model, after)
       else if (operation.name === 'deploy') model.idle = { release: operation.release, runs: true }
@@ -250,8 +257,17 @@ const hold = (): Command =>
   command(
     'a long request begins',
     (_, system) => system.hold(),
-    ({ live }) => live?.runs === true,
+    ({ live, paused }) => live?.runs === true && !paused,
   )
+
+const pause = (paused: boolean): Command =>
+  command(paused ? 'pause' : 'resume', async (model, system) => {
+    model.paused = paused
+    const context = { actor: 'ops' }
+    await system.call((control) =>
+      paused ? control.pause(SERVICE, null, context) : control.resume(SERVICE, context),
+    )
+  })
 
 const finish = (): Command =>
   command('the oldest open request ends', async (_, system) => {
@@ -284,8 +300,13 @@ const offs = fc.constantFrom(null, null, null, null, null, 0, -1, 1)
 const drafts: fc.Arbitrary<Draft> = fc.record({
   operation: fc.oneof(deploying, deploying, staging, promoting, rollingBack, rollingBack),
   off: offs,
+  exclusive: fc.boolean(),
 })
-const forward = fc.record({ operation: fc.oneof(deploying, promoting), off: fc.constant(null) })
+const forward = fc.record({
+  operation: fc.oneof(deploying, promoting),
+  off: fc.constant(null),
+  exclusive: fc.constant(false),
+})
 const meanwhiles: fc.Arbitrary<Meanwhile> = fc.record({
   look: fc.constantFrom(1 as const, 2 as const),
   what: fc.oneof(
@@ -310,6 +331,7 @@ const COMMANDS = [
   fc.constantFrom('live' as const, 'idle' as const).map(endApp),
   fc.tuple(releases, usuallyNot).map(([release, isSick]) => health(release, isSick)),
   usuallyNot.map(booting),
+  usuallyNot.map(pause),
   fc.constant(null).map(hold),
   fc.constant(null).map(finish),
   fc.constant(null).map(pass),

@@ -1,4 +1,4 @@
-// The ten invariants of the switch, and that the system is where the model is. All are looked at after every step.
+// The invariants of the switch, and that the system is where the model is. All are looked at after every step.
 import { otherSlot } from '../../../src/contract.ts'
 import { SlotgateError } from '../../../src/errors.ts'
 import type { Journal } from '../../../src/journal/file.ts'
@@ -27,6 +27,7 @@ const INVARIANTS: readonly Invariant[] = [
   nothingInTheJournalIsDropped,
   switchesAreOneAfterTheOther,
   noRequestIsCutByWhatHappensToOthers,
+  aPauseLastsUntilSomebodyEndsIt,
   theSlotsAreAsTheModelSays,
 ]
 
@@ -42,8 +43,9 @@ export async function checkAll(system: System, model: Model): Promise<void> {
 }
 
 /** 1. A request that arrives after a switch was answered is the live release's. */
-async function afterASwitchNoRequestReachesTheOldSlot(system: System, { live }: Model) {
+async function afterASwitchNoRequestReachesTheOldSlot(system: System, { live, paused }: Model) {
   const { status, bootId, id } = await system.probe()
+  if (paused) return status === 503 ? undefined : `${id} was answered ${status} by ${bootId} in a pause`
   const app = system.live
   if (live?.runs !== true) {
     return status === 502 || status === 503 ? undefined : `${bootId} answered ${status}, and nothing serves`
@@ -139,6 +141,15 @@ function switchesAreOneAfterTheOther(_system: System, _model: Model, { records }
 function noRequestIsCutByWhatHappensToOthers({ held }: System) {
   const cut = held.find(({ app, isOpen, mayEnd }) => !isOpen && !mayEnd && !app.wasKilled)
   return cut && `${cut.id} of ${cut.app.bootId} was cut`
+}
+
+/** 11. Neither a switch ends it, nor a crash; and what an exclusive switch holds, it lets go, whatever comes of it. */
+function aPauseLastsUntilSomebodyEndsIt({ service }: System, { paused }: Model, { state }: Disk) {
+  const isPaused = service.table.isPaused(0)
+  if (isPaused !== paused) return `it is ${isPaused ? '' : 'not '}paused`
+  const written = state.services[SERVICE]
+  if (((written?.paused ?? null) !== null) !== paused)
+    return `the disk has ${JSON.stringify(written?.paused)}`
 }
 
 /** And the model: who is in the slots, and who runs. */

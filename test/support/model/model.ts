@@ -19,6 +19,8 @@ export interface Model {
   wasLive: ReleaseName[]
   sick: Set<ReleaseName>
   bootsFail: boolean
+  /** Somebody has paused the service. */
+  paused: boolean
   /** Until the last look after a flip: the version it was decided on, and who left. */
   watch: { before: number; left: Resident | null } | null
 }
@@ -32,6 +34,7 @@ export const newModel = (): Model => ({
   wasLive: [],
   sick: new Set(),
   bootsFail: false,
+  paused: false,
   watch: null,
 })
 

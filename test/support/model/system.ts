@@ -43,7 +43,7 @@ const CONFIG: ServiceConfig = {
   pathPrefix: '/',
   health: { path: '/healthz', intervalMs: 10, timeoutMs: 2_000, withinMs: 1_000 },
   schema: { path: '/schema/status', withinMs: 3_000, intervalMs: 15_000 },
-  hold: { withinMs: 10_000, requests: 1_000, nothingLive: false },
+  hold: { withinMs: 10_000, requests: 0, nothingLive: false },
   drain: { withinMs: DRAIN_MS, tunnelsWithinMs: DRAIN_MS },
   previous: 'keep',
   hiddenPaths: [],
