@@ -6,14 +6,15 @@ import type { AdminConfig } from '../config/types.ts'
 import { type Code, type Facts, SlotgateError } from '../errors.ts'
 import type { AuditLine } from './audit.ts'
 import { type Fields, fieldsOf, has, single } from './fields.ts'
+import type { Keyring } from './keyring.ts'
 import { NonceStore } from './nonces.ts'
 import { RateLimit } from './rate.ts'
 import { innerReason, Refusal } from './refusal.ts'
-import { claimedKeyId, type Policy, type VerificationKey, verifyRequest } from './signature.ts'
+import { claimedKeyId, type Policy, verifyRequest } from './signature.ts'
 
 export interface GuardOptions {
   config: AdminConfig
-  keys: () => ReadonlyMap<string, VerificationKey>
+  keyring: Keyring
   acceptAfterS: number
   audit: (line: AuditLine) => void
   isClosing: () => boolean
@@ -35,7 +36,7 @@ export function guard(app: FastifyInstance, options: GuardOptions): void {
       if (!limit.take(request.ip, now())) throw new Refusal('rate_limited', {})
       if (options.isClosing()) throw new Refusal('shutting_down', {})
       if (!answersTo(single(fields, 'host') ?? '')) throw new Refusal('host_not_allowed', {})
-      if (isFromPage(fields)) throw new Refusal('origin_refused', {})
+      if (isFromElsewhere(fields, scheme)) throw new Refusal('origin_refused', {})
       checkShape(request, fields)
     } catch (error) {
       audit(refusedLine(request, fields, error))
@@ -50,7 +51,7 @@ export function guard(app: FastifyInstance, options: GuardOptions): void {
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
     const { method = '', url: target = '' } = request.raw
     // Verification runs on this thread without a pause, so there is never more than one at a time.
-    const policy: Policy = { keys: options.keys(), nonces, acceptAfterS, now }
+    const policy: Policy = { keys: options.keyring, nonces, acceptAfterS, now }
     try {
       const { key } = await verifyRequest({ method, target, scheme, fields, body }, policy)
       const missing = needs?.find((action) => !key.allow.includes(action))
@@ -88,9 +89,21 @@ export function hostRule({ listen, tls }: Omit<AdminConfig, 'keys'>): (host: str
 
 /** No page of another origin, and no page at all that cannot read the answer, has any business here. */
 export function isFromPage(fields: Fields): boolean {
-  const isBlind = fields.some(({ name, value }) => name === 'sec-fetch-mode' && value.trim() === 'no-cors')
-  return isBlind || has(fields, 'origin')
+  return isBlind(fields) || has(fields, 'origin')
 }
+
+/** The same where there is a page that has: the one that is served here. Others may only lead to it. */
+function isFromElsewhere(fields: Fields, scheme: string): boolean {
+  const own = `${scheme}://${single(fields, 'host')}`
+  if (fields.some(({ name, value }) => name === 'origin' && value !== own)) return true
+  const [site, mode, dest] = ['site', 'mode', 'dest'].map((about) => single(fields, `sec-fetch-${about}`))
+  if (site === 'same-origin' || site === 'none') return false
+  const isVisit = mode === 'navigate' && (dest === undefined || dest === 'document')
+  return isBlind(fields) || (site !== undefined && !isVisit)
+}
+
+const isBlind = (fields: Fields): boolean =>
+  fields.some(({ name, value }) => name === 'sec-fetch-mode' && value.trim() === 'no-cors')
 
 function checkShape({ raw, method }: FastifyRequest, fields: Fields): void {
   const refuse = (detail: string) => {

@@ -1,9 +1,11 @@
 // The calls of the admin API (DESIGN §8): each is a schema, what a key needs to be allowed, and one call of Control.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { checkKeyMaterial, parsePublicKey } from '../config/keys.ts'
 import type { Action } from '../config/types.ts'
 import { wholeNumber } from '../contract.ts'
 import { SlotgateError } from '../errors.ts'
 import type { CallContext, Control, Followed } from '../switch/types.ts'
+import { type Keyring, LENT_FOR_MS } from './keyring.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import * as schemas from './schemas.ts'
 import type { Streams } from './streams.ts'
@@ -40,7 +42,7 @@ const signed = (id: string, needs: readonly Action[], summary: string, schema: o
   schema: {
     operationId: id,
     summary,
-    description: `Needs a key that may ${needs.join(' and ')}.`,
+    description: needs.length === 0 ? 'Needs any key.' : `Needs a key that may ${needs.join(' and ')}.`,
     security: [{ signature: [] }],
     ...schema,
   },
@@ -74,13 +76,22 @@ const switchContextOf = (request: FastifyRequest<{ Body: { exclusive?: boolean }
   ...(request.body.exclusive && { exclusive: true }),
 })
 
-export function addRoutes(app: FastifyInstance, control: Control, streams: Streams, metrics: Metrics): void {
+/** What the calls are about. */
+export interface Parts {
+  control: Control
+  streams: Streams
+  metrics: Metrics
+  keyring: Keyring
+}
+
+export function addRoutes(app: FastifyInstance, { control, streams, metrics, keyring }: Parts): void {
   addOpenRoutes(app)
   addReadingRoutes(app, control)
   addEventsRoute(app, control, streams)
   addMetricsRoute(app, metrics)
   addActingRoutes(app, control)
   addTrafficRoutes(app, control)
+  addKeyRoutes(app, keyring, streams)
 }
 
 /** What anybody may read: that slotgate is up, and how to talk to it, which is what the documentation says as well. */
@@ -276,4 +287,41 @@ function addTrafficRoutes(app: FastifyInstance, control: Control): void {
     acting('resume', ['traffic'], 'Let requests go on.', schemas.noBody, schemas.pauseResult),
     async (request) => control.resume(request.params.service, contextOf(request)),
   )
+}
+
+/** What a key may do, and short-lived keys that may only read. */
+function addKeyRoutes(app: FastifyInstance, keyring: Keyring, streams: Streams): void {
+  app.get(
+    '/v1/key',
+    signed('key', [], 'What the key that signs this call may do.', {
+      response: answers('Its id, and what it may do.', schemas.keyResult),
+    }),
+    async ({ actor }) => ({ key: keyring.view(actor) }),
+  )
+
+  app.post<{ Body: { public_key: string } }>(
+    '/v1/keys/ephemeral',
+    signed('lend_key', ['read'], 'Lend a key out that may only read, for an hour.', {
+      body: schemas.lendBody,
+      response: answers('The key, with its id.', schemas.keyResult),
+    }),
+    async ({ actor, body }) => {
+      const key = keyring.lend(actor, publicKeyIn(body.public_key))
+      const endGone = () => streams.end((id) => keyring.get(id) !== undefined)
+      endGone()
+      setTimeout(endGone, LENT_FOR_MS).unref()
+      return { key }
+    },
+  )
+}
+
+/** @throws SlotgateError `body_invalid` */
+function publicKeyIn(text: string): Uint8Array {
+  const field = 'public_key'
+  const bytes = parsePublicKey(text)
+  const complaint = bytes
+    ? checkKeyMaterial('ed25519', bytes)
+    : 'it is not an Ed25519 public key, as 32 bytes in base64'
+  if (bytes && complaint === null) return bytes
+  throw new SlotgateError('body_invalid', { detail: `${field}: ${complaint}`, field })
 }

@@ -2,6 +2,7 @@
 // the types of switch/types.ts for the OpenAPI document, and a test holds the two together.
 import { LONGEST_DURATION_MS } from '../config/durations.ts'
 import { RELEASE_NAME } from '../config/names.ts'
+import { ACTIONS } from '../config/types.ts'
 import { SLOTS } from '../contract.ts'
 import { EVENTS } from '../journal/record.ts'
 import { FOLLOWED } from '../switch/types.ts'
@@ -50,6 +51,9 @@ export const pauseBody = object(
   },
   { optional: ['for_ms'] },
 )
+export const lendBody = object({
+  public_key: { ...text, maxLength: 200, description: 'Ed25519, its 32 bytes in base64.' },
+})
 export const checkBody = object(
   { operation: { type: 'string', enum: ['promote', 'rollback'] }, to: release },
   { optional: ['to'] },
@@ -305,6 +309,19 @@ export const history = object({ records: listOf(record) })
 
 const kind = (name: string): Schema => ({ type: 'string', const: name })
 
+const rate: Schema = { type: 'number', minimum: 0 }
+const msOrNull: Schema = { type: ['number', 'null'], minimum: 0 }
+
+const slotTraffic = object({
+  slot,
+  release: textOrNull,
+  claims,
+  requests_per_s: rate,
+  errors_per_s: rate,
+  p50_ms: msOrNull,
+  p99_ms: msOrNull,
+})
+
 /** What a `data:` line of the events is. */
 export const feedEvent: Schema = {
   oneOf: [
@@ -326,10 +343,20 @@ export const feedEvent: Schema = {
       from: { type: 'string', enum: ['setup', 'boot'] },
       line: text,
     }),
+    object({ kind: kind('traffic'), time, service: text, slots: listOf(slotTraffic) }),
     object({ kind: kind('live'), seq: count }),
     object({ kind: kind('gap'), after: count, next: count }),
   ],
 }
+
+export const keyResult = object({
+  key: object({
+    id: text,
+    algorithm: { type: 'string', enum: ['ed25519', 'hmac-sha256'] },
+    allow: listOf({ type: 'string', enum: ACTIONS }),
+    until: { ...timeOrNull, description: 'null: as long as it is in the config.' },
+  }),
+})
 
 export const health = object({ status: { type: 'string', const: 'ok' } })
 

@@ -4,7 +4,6 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { createServer as createHttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isDeepStrictEqual } from 'node:util'
 import swagger from '@fastify/swagger'
 import fastify, { type FastifyInstance } from 'fastify'
 import type { AdminConfig, AdminKey, ListenAddress } from '../config/types.ts'
@@ -13,11 +12,12 @@ import type { Logger } from '../log.ts'
 import { listenError } from '../ports.ts'
 import type { Control } from '../switch/types.ts'
 import { type AuditLine, createAudit } from './audit.ts'
+import { addDashboard } from './dashboard.ts'
 import { guard } from './guard.ts'
+import { Keyring } from './keyring.ts'
 import type { Metrics } from './metrics/metrics.ts'
 import { answerProblems, PROBLEM_TYPE, sendProblem } from './problems.ts'
 import { addRoutes } from './routes.ts'
-import { type VerificationKey, verificationKey } from './signature.ts'
 import { STREAM_LIMITS, type StreamLimits, Streams } from './streams.ts'
 
 const BODY_LIMIT_BYTES = 64 * 1024
@@ -59,14 +59,10 @@ export interface Admin {
   setKeys(keys: readonly AdminKey[]): void
 }
 
-const byId = (keys: readonly AdminKey[]): ReadonlyMap<string, VerificationKey> =>
-  new Map(keys.map((key) => [key.id, verificationKey(key)]))
-
 export function createAdmin(options: AdminOptions): Admin {
   const { config, control, metrics, log, now = Date.now } = options
   const acceptAfterS = Math.floor((options.acceptSignedAfterMs ?? now()) / 1000)
-  let configured = config.keys
-  let keys = byId(configured)
+  const keyring = new Keyring(config.keys, now)
   let isClosing = false
   const streams = new Streams({ ...STREAM_LIMITS, ...options.streams })
 
@@ -75,14 +71,17 @@ export function createAdmin(options: AdminOptions): Admin {
   answerProblems(app, log, BODY_LIMIT_BYTES)
   guard(app, {
     config,
-    keys: () => keys,
+    keyring,
     acceptAfterS,
     audit: createAudit(log, now, options.audit),
     isClosing: () => isClosing,
     now,
   })
   app.register(swagger, { openapi: OPENAPI })
-  app.register(async (scope) => addRoutes(scope, control, streams, metrics))
+  app.register(async (scope) => {
+    addRoutes(scope, { control, streams, metrics, keyring })
+    addDashboard(scope)
+  })
 
   return {
     async listen() {
@@ -99,10 +98,7 @@ export function createAdmin(options: AdminOptions): Admin {
       await closed
     },
     setKeys(next) {
-      const entryOf = (id: string, entries: readonly AdminKey[]) => entries.find((key) => key.id === id)
-      streams.end((id) => isDeepStrictEqual(entryOf(id, configured), entryOf(id, next)))
-      configured = next
-      keys = byId(next)
+      streams.end(keyring.replace(next))
     },
   }
 }

@@ -55,7 +55,7 @@ export interface ReceivedRequest {
 }
 
 export interface Policy {
-  keys: ReadonlyMap<string, VerificationKey>
+  keys: Pick<ReadonlyMap<string, VerificationKey>, 'get'>
   nonces: NonceStore
   /** Signatures made in this second or before are refused: an earlier process may have accepted them already. */
   acceptAfterS: number

@@ -28,9 +28,11 @@ const CALLS = [
   'GET /openapi.json',
   'GET /v1/events',
   'GET /v1/history',
+  'GET /v1/key',
   'GET /v1/services',
   'GET /v1/services/{service}',
   'GET /v1/services/{service}/advice',
+  'POST /v1/keys/ephemeral',
   'POST /v1/services/{service}/check',
   'POST /v1/services/{service}/deploy',
   'POST /v1/services/{service}/pause',
@@ -95,6 +97,11 @@ const SAMPLES: [name: string, schema: Record<string, unknown>, sample: object][]
   ['switchResult', schemas.switchResult, switched],
   ['pauseResult', schemas.pauseResult, paused],
   ['history', schemas.history, { records: [record] }],
+  [
+    'keyResult',
+    schemas.keyResult,
+    { key: { id: 'ops', algorithm: 'ed25519', allow: ['read'], until: null } },
+  ],
   ['health', schemas.health, { status: 'ok' }],
   ['problem', schemas.problem, { ...toProblem(new SlotgateError('shutting_down')), request_id: 'one' }],
 ]

@@ -298,7 +298,7 @@ t.test('an unexpected error is told in one sentence and logged with its stack', 
 t.test('a path that is not there is 404 for a key and 401 for everybody else', async (t) => {
   const door = await openDoor(t)
   for (const [method, target] of [
-    ['GET', '/'],
+    ['GET', '/dashboard'],
     ['GET', '/v1'],
     ['POST', '/v1/services'],
     ['GET', '/v1/services/invoices/promote'],

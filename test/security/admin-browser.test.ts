@@ -36,21 +36,62 @@ t.test('the loopback names and the configured address are answered', async (t) =
   }
 })
 
-t.test('a call with an Origin is refused, whatever the origin', async (t) => {
+t.test('a call with an Origin is refused, unless the origin is its own', async (t) => {
   const door = await openDoor(t)
-  for (const origin of ['null', 'https://evil.example', door.url, '']) {
-    const { status, json } = await knock(door.port, forge(door, { fields: [['Origin', origin]] }))
+  const knockFrom = (origin: string, authority = door.authority) =>
+    knock(door.port, forge(door, { authority, fields: [['Origin', origin]] }))
+  const foreign = [
+    'null',
+    'https://evil.example',
+    '',
+    door.url.replace('http:', 'https:'),
+    door.url.replace('127.0.0.1', 'localhost'),
+    `${door.url}/`,
+    'http://127.0.0.1',
+    `${door.url}, ${door.url}`,
+  ]
+  for (const origin of foreign) {
+    const { status, json } = await knockFrom(origin)
     t.match({ status, json }, { status: 403, json: { code: 'origin_refused' } }, JSON.stringify(origin))
   }
   t.same(door.calls, [])
+  t.equal((await knockFrom(door.url)).status, 200)
+  const name = `localhost:${door.port}`
+  t.equal((await knockFrom(`http://${name}`, name)).status, 200)
+  const twice = forge(door, {
+    fields: [
+      ['Origin', door.url],
+      ['Origin', 'https://evil.example'],
+    ],
+  })
+  t.equal((await knock(door.port, twice)).status, 403)
 })
 
-t.test('a request that a page sends blindly is refused', async (t) => {
+t.test('a request of a page is answered if the page is its own, or if it leads here', async (t) => {
   const door = await openDoor(t)
-  const blind = forge(door, { fields: [['Sec-Fetch-Mode', 'no-cors']] })
-  t.equal((await knock(door.port, blind)).status, 403)
-  const navigation = forge(door, { fields: [['Sec-Fetch-Mode', 'navigate']] })
-  t.equal((await knock(door.port, navigation)).status, 200)
+  const cases: [site: string | null, mode: string, dest: string | null, status: number][] = [
+    [null, 'no-cors', null, 403],
+    ['cross-site', 'no-cors', 'image', 403],
+    ['same-site', 'no-cors', 'script', 403],
+    ['cross-site', 'cors', 'empty', 403],
+    ['same-site', 'cors', 'empty', 403],
+    ['cross-site', 'navigate', 'iframe', 403],
+    ['cross-site', 'navigate', 'object', 403],
+    [null, 'navigate', null, 200],
+    ['none', 'navigate', 'document', 200],
+    ['cross-site', 'navigate', 'document', 200],
+    ['same-origin', 'no-cors', 'style', 200],
+    ['same-origin', 'cors', 'script', 200],
+    ['same-origin', 'cors', 'empty', 200],
+  ]
+  for (const [site, mode, dest, expected] of cases) {
+    const fields: [string, string][] = [
+      ...(site === null ? [] : [['Sec-Fetch-Site', site] as [string, string]]),
+      ['Sec-Fetch-Mode', mode],
+      ...(dest === null ? [] : [['Sec-Fetch-Dest', dest] as [string, string]]),
+    ]
+    t.equal((await knock(door.port, forge(door, { fields }))).status, expected, `${site} ${mode} ${dest}`)
+  }
 })
 
 t.test('no answer allows another origin to read it', async (t) => {
