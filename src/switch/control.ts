@@ -136,7 +136,7 @@ function pauseResult(
   operation: PauseResult['operation'],
 ): PauseResult {
   const { generation } = table.pointer(index)
-  return { service: name, operation, generation, paused: pause.view(), claims: drains.openIn([generation]) }
+  return { service: name, operation, generation, paused: pause.view(), claims: drains.open() }
 }
 
 /** The answer to a deploy that would change nothing: the release is live, runs, and its files are what they were. */

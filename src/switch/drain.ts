@@ -4,7 +4,7 @@ import { reason } from '../errors.ts'
 import type { Journal } from '../journal/file.ts'
 import type { Logger } from '../log.ts'
 import type { Occupant } from '../slots/occupants.ts'
-import type { ClaimCounts, ClaimKind, Table } from '../slots/table.ts'
+import { type ClaimCounts, type ClaimKind, GENERATION_CELLS, type Table } from '../slots/table.ts'
 import type { DataPlane } from './data-plane.ts'
 import type { DrainView } from './types.ts'
 
@@ -60,11 +60,22 @@ export class Drains {
 
   /** Open claims of everything the occupant ever served. */
   claimsOf(occupant: Occupant): ClaimCounts {
-    return this.openIn(occupant.generations)
+    return this.#openIn(occupant.generations)
   }
 
-  /** Open claims of these generations. */
-  openIn(generations: readonly number[]): ClaimCounts {
+  /** All generations that can have claims: releases that left long ago may still drain. */
+  get generations(): number[] {
+    const { table, index } = this.#options
+    const { generation } = table.pointer(index)
+    return Array.from({ length: Math.min(generation, GENERATION_CELLS) }, (_, back) => generation - back)
+  }
+
+  /** Open claims of the service, whichever release answers them. */
+  open(): ClaimCounts {
+    return this.#openIn(this.generations)
+  }
+
+  #openIn(generations: readonly number[]): ClaimCounts {
     const { table, index } = this.#options
     const counts = generations.map((generation) => table.claims(index, generation))
     return {

@@ -1,7 +1,6 @@
 // A strict cutover: old and new code never answer at the same time. New requests wait while what is open ends, then comes
 // the switch, and then they go on, whatever came of it.
 import { SlotgateError } from '../errors.ts'
-import { GENERATION_CELLS } from '../slots/table.ts'
 import type { Progress } from './lock.ts'
 import type { Service } from './service.ts'
 import type { CallContext } from './types.ts'
@@ -29,21 +28,14 @@ export function exclusively<Result>(
 /** Tunnels count: what they carry is answered by the old code. Nothing is cut, since it may turn out to be in vain. */
 async function emptied(service: Service, release: string): Promise<void> {
   const { dataPlane, index, closing, config, drains } = service
-  const generations = openGenerations(service)
   const limit = AbortSignal.any([closing, AbortSignal.timeout(config.drain.withinMs)])
   // One after the other: a request may still become a tunnel, but nothing becomes a request.
   for (const kind of ['requests', 'tunnels'] as const) {
-    await dataPlane.whenDrained(index, generations, kind, limit)
+    await dataPlane.whenDrained(index, drains.generations, kind, limit)
   }
-  const { requests, tunnels } = drains.openIn(generations)
+  const { requests, tunnels } = drains.open()
   if (requests + tunnels === 0) return
   closing.throwIfAborted()
   const facts = { service: service.name, release, requests, tunnels, within_ms: config.drain.withinMs }
   throw new SlotgateError('exclusive_drain_timeout', facts)
-}
-
-/** All that can have claims: releases that left long ago may still drain. */
-function openGenerations({ table, index }: Service): number[] {
-  const { generation } = table.pointer(index)
-  return Array.from({ length: Math.min(generation, GENERATION_CELLS) }, (_, back) => generation - back)
 }

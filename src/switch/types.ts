@@ -186,7 +186,7 @@ export interface PauseResult {
   generation: number
   /** As it is now. After a resume it is there only while an exclusive switch is under way. */
   paused: PauseView | null
-  /** What is open in the live slot; it goes on. */
+  /** What is open, whichever release answers it; it goes on. */
   claims: ClaimCounts
 }
 

@@ -185,6 +185,11 @@ t.test('a body that does not fit is refused with the name of its field', async (
     ['check', '{"to":"r42"}', { code: 'body_invalid', field: 'operation' }],
     ['promote', '{"force":true}', { code: 'body_invalid', field: 'force' }],
     ['promote', '{"__proto__":{}}', { code: 'body_invalid', field: '__proto__' }],
+    ['promote', '{"exclusive":"yes"}', { code: 'body_invalid', field: 'exclusive' }],
+    ['pause', '{"for_ms":0}', { code: 'body_invalid', field: 'for_ms' }],
+    ['pause', '{"for_ms":86400001}', { code: 'body_invalid', field: 'for_ms' }],
+    ['pause', '{"for":"30s"}', { code: 'body_invalid', field: 'for' }],
+    ['resume', '{"for_ms":1}', { code: 'body_invalid', field: 'for_ms' }],
     ['stage', '["r42"]', { code: 'body_invalid', detail: /must be object/ }],
     ['stage', 'release=r42', { code: 'body_invalid', detail: /not JSON/ }],
   ]
@@ -218,9 +223,13 @@ t.test('a key may do what its list says and nothing else', async (t) => {
   t.match(await may('stager', 'stage', release), { operation: 'stage' })
   t.match(await may('stager', 'deploy', release), { code: 'not_allowed', action: 'promote' })
   t.match(await may('stager', 'promote'), { code: 'not_allowed' })
+  for (const action of ['pause', 'resume']) {
+    t.match(await may('stager', action), { code: 'not_allowed', action: 'traffic' })
+    t.match(await may('ops', action), { operation: action })
+  }
   t.same(
     door.calls.map(({ call: name }) => name),
-    ['check', 'stage'],
+    ['check', 'stage', 'pause', 'resume'],
   )
 })
 

@@ -15,7 +15,17 @@ import type {
   ServiceStatus,
   StepEvent,
 } from '../../src/switch/types.ts'
-import { adminKeys, advised, checked, openDoor, record, staged, status, switched } from '../admin/door.ts'
+import {
+  adminKeys,
+  advised,
+  checked,
+  openDoor,
+  paused,
+  record,
+  staged,
+  status,
+  switched,
+} from '../admin/door.ts'
 import { openDesk, run } from './terminal.ts'
 
 const actor = { actor: 'ops' }
@@ -36,6 +46,12 @@ t.test('each command makes its call', async (t) => {
       ['invoices', 'r40', { ...actor, ifGeneration: 0 }],
     ],
     [['deploy', 'r42', '--service', 'invoices'], 'deploy', ['invoices', 'r42', actor]],
+    [['promote', '--exclusive'], 'promote', ['invoices', { ...actor, exclusive: true }]],
+    [['rollback', '--exclusive'], 'rollback', ['invoices', undefined, { ...actor, exclusive: true }]],
+    [['deploy', 'r42', '--exclusive'], 'deploy', ['invoices', 'r42', { ...actor, exclusive: true }]],
+    [['pause'], 'pause', ['invoices', null, actor]],
+    [['pause', '--for', '2m'], 'pause', ['invoices', 120_000, actor]],
+    [['resume', '--if-generation', '17'], 'resume', ['invoices', { ...actor, ifGeneration: 17 }]],
     [['history'], 'history', [{ limit: 20 }]],
     [
       ['history', '--limit', '5', '--before', '9', '--service', 'invoices'],
@@ -49,11 +65,22 @@ t.test('each command makes its call', async (t) => {
     const made = desk.calls.findLast((recorded) => recorded.call === call)
     // A query is an object without a prototype; what counts are its entries.
     t.strictSame(
-      made?.args.map((arg) => (typeof arg === 'object' ? { ...arg } : arg)),
+      made?.args.map((arg) => (typeof arg === 'object' && arg ? { ...arg } : arg)),
       args,
       argv.join(' '),
     )
   }
+})
+
+t.test('the time of a pause has a unit, and ends some day', async (t) => {
+  const desk = await openDesk(t)
+  const cases = [
+    ['30', /--for needs a unit; got 30\.[\s\S]*write 30ms, 30s, 30m or 30h/],
+    ['soon', /--for must be a duration such as 250ms, 2s, 5m or 1h; got soon\./],
+    ['25h', /--for must be at most 24h; got 25h\./],
+  ] as const
+  for (const [given, stderr] of cases) t.match(await desk.run(['pause', '--for', given]), { code: 2, stderr })
+  t.same(desk.calls, [])
 })
 
 t.test('--json prints the answer and nothing else', async (t) => {
@@ -66,6 +93,7 @@ t.test('--json prints the answer and nothing else', async (t) => {
     [['promote'], switched],
     [['rollback'], { ...switched, operation: 'rollback' }],
     [['deploy', 'r42'], { ...switched, operation: 'deploy' }],
+    [['pause'], paused],
   ]
   for (const [argv, body] of cases) {
     const { code, stdout, stderr } = await desk.run([...argv, '--json'])

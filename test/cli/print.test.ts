@@ -2,7 +2,7 @@
 import t from 'tap'
 import { printAdvice } from '../../src/cli/print/advice.ts'
 import { printHistory } from '../../src/cli/print/history.ts'
-import { printStatus } from '../../src/cli/print/status.ts'
+import { printPause, printStatus } from '../../src/cli/print/status.ts'
 import { printCheck, printProblem, printStage, printSwitch } from '../../src/cli/print/verdict.ts'
 import { columns, counted, span, styleFor, tame } from '../../src/cli/style.ts'
 import { reason, SlotgateError, toProblem } from '../../src/errors.ts'
@@ -10,7 +10,7 @@ import { type AdviceFacts, adviceOn } from '../../src/gate/advice.ts'
 import type { Verdict } from '../../src/gate/judge.ts'
 import type { JournalRecord } from '../../src/journal/record.ts'
 import type { SchemaView, ServiceStatus, SlotView } from '../../src/switch/types.ts'
-import { checked, staged, status, switched } from '../admin/door.ts'
+import { checked, paused, staged, status, switched } from '../admin/door.ts'
 
 const plain = styleFor({ write: () => {} }, {})
 const NOW = Date.parse('2026-11-22T15:00:00.000Z')
@@ -57,6 +57,22 @@ t.test('a status is read at a glance', async (t) => {
   ○ idle  blue   r42  healthy  [41–43] ✓  0 requests            up 3 h  internal unix:/run/blue.sock
     door open: A rollback to r42 would be allowed.`,
   )
+})
+
+t.test('a pause says until when, and what is still open', async (t) => {
+  const { since } = paused.paused ?? {}
+  const pause = { since: since ?? '', actor: 'ops', until: '2026-11-22T12:01:00.000Z', held: 0 }
+  t.equal(
+    printPause({ ...paused, paused: pause }, plain),
+    '✓ invoices: new requests wait until 12:01:00 UTC\n  still open: 2 requests, 1 tunnel',
+  )
+  t.match(printPause(paused, plain), '✓ invoices: new requests wait until slotgate resume\n')
+  t.equal(printPause({ ...paused, operation: 'resume', paused: null }, plain), '✓ invoices: requests go on')
+  t.match(printPause({ ...paused, operation: 'resume' }, plain), 'when the exclusive switch has ended')
+  const said = (view: ServiceStatus['paused']) =>
+    printStatus({ ...calm, paused: view }, plain, Date.parse(pause.since) + 5_000)
+  t.match(said({ ...pause, held: 12 }), 'paused by ops for 5 s until 12:01:00 UTC: 12 requests held')
+  t.match(said({ ...pause, until: null, held: 1 }), 'paused by ops for 5 s: 1 request held')
 })
 
 t.test('a status says what is wrong', async (t) => {
@@ -349,6 +365,12 @@ t.test('the journal reads downwards, the newest last', async (t) => {
 #2  2026-11-22 12:00:00  flipped  invoices  green  r42  gen 2  by ops  promote: from r41
 #3  2026-11-22 12:00:00  refused  invoices         r43         by ops  promote: schema_behind_code`,
   )
+  const lines = [
+    record({ event: 'paused' }),
+    record({ event: 'paused', until: '2026-11-22T12:01:00.000Z' }),
+    record({ event: 'resumed', exclusive: true, release: 'r43' }),
+  ].map((one) => printHistory([one], plain).replace(/^.* by /, ''))
+  t.same(lines, ['ops', 'ops  until 2026-11-22 12:01:00', 'ops  for an exclusive switch'])
   t.equal(printHistory([], plain), 'The journal is empty.')
 })
 

@@ -105,8 +105,9 @@ const holding = (
   flags: [...CLIENT, ...command.flags, 'if-generation'],
   run: (call) =>
     withAdmin(call, async (admin) => {
+      const wanted = bodyOf(call)
       const service = await serviceOf(call, admin)
-      const result = await post<PauseResult>(call, admin, service, action, bodyOf(call))
+      const result = await post<PauseResult>(call, admin, service, action, wanted)
       answer(call, result, (body) => printPause(body, styleFor(call.stdout, call.env)))
       return EXIT.done
     }),

@@ -11,7 +11,11 @@ function detailOf({
   sentence,
   from,
   delay_ms: delayMs,
+  until,
+  exclusive,
 }: JournalRecord): string {
+  if (event === 'paused' && typeof until === 'string') return `until ${timeOf(until)}`
+  if (exclusive === true && event !== 'flipped') return 'for an exclusive switch'
   if (event === 'restarting' && typeof delayMs === 'number') return `in ${span(delayMs)}`
   const facts = event === 'flipped' ? [operation, fromText(from)] : [operation, code, detail ?? sentence]
   return facts.flatMap((fact) => (typeof fact === 'string' && fact !== '' ? [tame(fact)] : [])).join(': ')
@@ -30,6 +34,8 @@ const COLOURED: Partial<Record<JournalRecord['event'], 'green' | 'red' | 'yellow
   schema_version_regressed: 'yellow',
   schema_live_incompatible: 'red',
   rollback_door_closed: 'yellow',
+  paused: 'yellow',
+  resumed: 'green',
   bake_failed: 'red',
 }
 
