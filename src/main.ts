@@ -33,6 +33,7 @@ import { Lock } from './switch/lock.ts'
 import { Pause } from './switch/pause.ts'
 import { restore, resume } from './switch/resume.ts'
 import type { Service } from './switch/service.ts'
+import { tellTraffic } from './switch/traffic.ts'
 import type { Control } from './switch/types.ts'
 import { watch } from './switch/watch.ts'
 
@@ -129,6 +130,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     void watch(service)
     void bake(service)
   }
+  void tellTraffic(services, relay, feed, closing.signal)
   const control = createControl(services, journal, feed)
   const metrics = createMetrics({
     control,

@@ -1,7 +1,7 @@
 // What happens, told to whoever reads along: each record of the journal once it is on the disk, and between them what is
 // too small for the journal. A reader first gets the records it has missed, and then what comes, all in its order.
 import type { Journal } from '../journal/file.ts'
-import type { EventsQuery, FeedEvent, StepEvent } from './types.ts'
+import type { EventsQuery, FeedEvent, Followed, StepEvent } from './types.ts'
 
 /** What waits for one reader may cost so much memory, in bytes as counted below. */
 const MOST_WAITING = 4 * 1024 * 1024
@@ -22,6 +22,11 @@ export class Feed {
   /** Waits for nobody, and never throws. */
   tell(event: FeedEvent): void {
     for (const reader of this.#readers) reader.take(event)
+  }
+
+  /** Whether anybody wants to be told of this. */
+  isRead(kind: Followed): boolean {
+    return [...this.#readers].some((reader) => reader.kinds.includes(kind))
   }
 
   /**
@@ -68,6 +73,10 @@ class Reader {
     // It has read another journal than this one.
     if (since > newest) this.#add({ kind: 'gap', after: since, next: newest + 1 })
     ending.signal.addEventListener('abort', () => this.#end(), { once: true })
+  }
+
+  get kinds(): readonly Followed[] {
+    return this.#query.kinds
   }
 
   /** The last record that it has, or did not want. */

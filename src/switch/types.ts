@@ -8,6 +8,7 @@ import type { Verdict } from '../gate/judge.ts'
 import type { JournalRecord } from '../journal/record.ts'
 import type { OccupantState } from '../slots/occupants.ts'
 import type { ClaimCounts } from '../slots/table.ts'
+import type { Traffic } from './data-plane.ts'
 
 export type Operation = 'stage' | 'check' | 'promote' | 'rollback' | 'deploy' | 'first'
 
@@ -199,7 +200,7 @@ export interface HistoryQuery {
 }
 
 /** What can be followed while it happens. */
-export const FOLLOWED = ['record', 'step', 'output'] as const
+export const FOLLOWED = ['record', 'step', 'output', 'traffic'] as const
 export type Followed = (typeof FOLLOWED)[number]
 
 /** Something is in the journal, and on the disk. */
@@ -233,6 +234,21 @@ export interface OutputEvent {
   line: string
 }
 
+export interface SlotTraffic extends Omit<Traffic, 'service'> {
+  release: string | null
+  /** Requests and tunnels being answered by this slot right now. */
+  claims: ClaimCounts
+}
+
+/** What comes over the slots of a service, once a second while somebody reads it; not journaled. */
+export interface TrafficEvent {
+  kind: 'traffic'
+  /** ISO time. */
+  time: string
+  service: string
+  slots: SlotTraffic[]
+}
+
 /** The records that were asked for have been told; from here on it is told as it happens. */
 export interface LiveEvent {
   kind: 'live'
@@ -247,7 +263,7 @@ export interface GapEvent {
   next: number
 }
 
-export type FeedEvent = RecordEvent | StepEvent | OutputEvent | LiveEvent | GapEvent
+export type FeedEvent = RecordEvent | StepEvent | OutputEvent | TrafficEvent | LiveEvent | GapEvent
 
 export interface EventsQuery {
   /** Absent: all of them, and what concerns none. */

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { generateKey, writeKeyFile } from '../../src/cli/keyfile.ts'
+import { generateKey, readKeyFile, writeKeyFile } from '../../src/cli/keyfile.ts'
+import { Following } from '../support/following.ts'
 import { World } from '../support/world.ts'
 
 const BIN = fileURLToPath(new URL('../../src/bin.ts', import.meta.url))
@@ -55,11 +56,21 @@ function slotgate(t: Test, argv: string[], env: NodeJS.ProcessEnv): Running {
 const SETUP =
   'echo "setting up with $PASSWORD"; until test -e "$WORLD/go"; do sleep 0.05; done; echo is set up'
 
-/** A world with slow setups, and the environment of somebody who may call it. */
-async function createWorld(t: Test): Promise<{ world: World; env: NodeJS.ProcessEnv }> {
+interface Watched {
+  world: World
+  stop(): Promise<void>
+  /** Of a person who may call it. */
+  env(): NodeJS.ProcessEnv
+  follow(query: string): Promise<Following>
+}
+
+/** A world in which two releases can be booted, and somebody who looks on. */
+async function createWorld(t: Test, setup?: string): Promise<Watched> {
   const world = await World.create(t)
   await world.addRelease('r42', { min: 41, max: 43 })
-  world.setup = ['sh', '-c', SETUP]
+  await world.addRelease('r43', { min: 41, max: 43, ignoresSigterm: true })
+  if (setup) world.setup = ['sh', '-c', setup]
+  world.service = ['drain: { within: 500ms }']
   await writeFile(join(world.folder, 'secrets'), 'PASSWORD=hunter2hunter2\n')
   world.driver = [...world.driver, 'env_file: secrets']
   const file = join(world.folder, 'person.key')
@@ -68,13 +79,20 @@ async function createWorld(t: Test): Promise<{ world: World; env: NodeJS.Process
   world.keys = [
     `{ id: person, algorithm: ed25519, public_key: "${publicKey}", allow: [read, stage, promote] }`,
   ]
-  await world.start(t)
-  return { world, env: { SLOTGATE_ADMIN: world.adminUrl, SLOTGATE_KEY: file } }
+  const stop = await world.start(t)
+  const { key } = readKeyFile(file, undefined)
+  return {
+    world,
+    stop,
+    env: () => ({ SLOTGATE_ADMIN: world.adminUrl, SLOTGATE_KEY: file }),
+    follow: async (query) =>
+      (await Following.open(t, { url: `${world.adminUrl}/v1/events${query}`, key })).read(),
+  }
 }
 
 t.test('who deploys sees the lines of the setup as they come, and the steps', async (t) => {
-  const { world, env } = await createWorld(t)
-  const deploy = slotgate(t, ['deploy', 'r42'], env)
+  const { world, env } = await createWorld(t, SETUP)
+  const deploy = slotgate(t, ['deploy', 'r42'], env())
   t.equal(await deploy.prints(/setting up/), `    │ setting up with \${PASSWORD}`)
   t.equal((await world.status()).operation?.step, 'booting', 'it is still at it')
   await writeFile(join(world.folder, 'go'), '')
@@ -98,4 +116,71 @@ t.test('who deploys sees the lines of the setup as they come, and the steps', as
   t.match(deploy.stderr.join('\n'), /│ r42 boots on \d+\n.*│ ready/)
   t.match(deploy.stdout.join('\n'), /^✓ invoices: r42 is live in blue/)
   t.notMatch(JSON.stringify([deploy.stderr, deploy.stdout]), /hunter2/)
+})
+
+t.test('who checks a rollback sees the rehearsal', async (t) => {
+  const { world, env } = await createWorld(t)
+  for (const release of ['r42', 'r43']) t.match(await world.deploy(release), { status: 200 })
+  process.kill((await world.status()).idle.pid ?? 0, 'SIGKILL')
+  await world.until(async () => (await world.status()).idle.state === 'exited', 'the former release is gone')
+  const check = slotgate(t, ['check', 'rollback'], env())
+  t.equal(await check.exited, 0, check.stderr.join('\n'))
+  t.match(
+    check.stderr.join('\n'),
+    /… rehearsing\n.*│ r42 boots on \d+ for a rehearsal\n.*│ ready\n.*… asking/,
+  )
+})
+
+t.test('what a release writes is told while it boots, and not when it serves', async (t) => {
+  const { world, follow } = await createWorld(t)
+  const following = await (await follow('?service=invoices&kinds=output')).live()
+  t.match(await world.deploy('r43'), { status: 200 })
+  await following.until(({ lines }) => lines.includes('ready'))
+  t.match(following.events.at(-1), { service: 'invoices', slot: 'blue', release: 'r43', from: 'boot' })
+  process.kill((await world.status()).live?.pid ?? 0, 'SIGTERM')
+  await world.until(async () => world.logLines.some((line) => line.includes('not now')), 'it writes more')
+  t.match(await world.deploy('r42'), { status: 200 })
+  await following.until(({ lines }) => lines.some((line) => line.startsWith('r42 boots')))
+  t.notOk(following.lines.includes('not now'))
+})
+
+t.test('records go on where they were when slotgate starts again', async (t) => {
+  const { world, stop, follow } = await createWorld(t)
+  const before = await (await follow('?kinds=record&since=0')).live()
+  t.match(await world.deploy('r42'), { status: 200 })
+  await before.until(({ events }) =>
+    events.some((event) => event.kind === 'record' && event.record.event === 'flipped'),
+  )
+  t.match(await follow('?service=receipts'), { status: 404 })
+  await stop()
+  t.equal(await before.ended, 'ended')
+  await world.start(t)
+  const after = await (await follow(`?kinds=record&since=${before.seqs.at(-1)}`)).live()
+  const records = (await world.history()).toReversed()
+  const told = [...before.seqs, ...after.seqs]
+  t.strictSame(
+    told,
+    told.map((_, n) => n + 1),
+  )
+  t.ok(told.length <= records.length)
+  const names = after.events.flatMap((event) => (event.kind === 'record' ? [event.record.event] : []))
+  t.ok(names.includes('slotgate_stopped') && names.includes('slotgate_started'))
+})
+
+t.test('the traffic of each slot is told while somebody reads it', async (t) => {
+  const { world, follow } = await createWorld(t)
+  t.match(await world.deploy('r42'), { status: 200 })
+  const following = await (await follow('?kinds=traffic')).live()
+  const slots = () => following.events.flatMap((event) => (event.kind === 'traffic' ? event.slots : []))
+  const busy = () => slots().find(({ requests_per_s: rate }) => rate > 0)
+  while (!busy()) await world.get()
+  t.match(busy(), {
+    slot: 'blue',
+    release: 'r42',
+    claims: { tunnels: 0 },
+    errors_per_s: 0,
+    p50_ms: Number,
+    p99_ms: Number,
+  })
+  t.match(following.events.at(-1), { service: 'invoices', slots: [{ slot: 'blue' }, { slot: 'green' }] })
 })

@@ -34,7 +34,7 @@ async function follow(call: Call, admin: AdminClient, from: number | undefined):
   let isThere = false
   for (;;) {
     try {
-      for await (const event of admin.events(queryOf(call, { since }))) {
+      for await (const event of admin.events(queryOf(call, { kinds: 'record,step,output', since }))) {
         isThere = true
         if (event.kind === 'record') since = event.record.seq
         if (event.kind === 'live') since = event.seq

@@ -8,7 +8,7 @@ export function printEvent(event: FeedEvent, style: Style): string | null {
   if (event.kind === 'record') return printRecord(event.record, style)
   if (event.kind === 'step') return stepText(event, style)
   if (event.kind === 'gap') return style.yellow(gapText(event))
-  if (event.kind === 'live') return null
+  if (event.kind === 'live' || event.kind === 'traffic') return null
   const { time, service, slot, release, line } = event
   return style.dim(`${timeOf(time)}  ${service}  ${slot}  ${release} │ ${tame(line)}`)
 }
