@@ -18,6 +18,8 @@ import type { Session } from './session.ts'
 
 /** How often a boot is looked at: half of this is what a change waits for on average. */
 const HEALTH_INTERVAL_MS = 20
+/** A migration that somebody runs by hand is seen so soon. */
+const SCHEMA_INTERVAL_MS = 1_000
 const HOLD = { withinMs: 10_000, requests: 1_000, nothingLive: true }
 /** Whoever keeps a connection open, to be told of changes say, is to ask the new code. */
 const TUNNELS_WITHIN_MS = 0
@@ -81,6 +83,7 @@ function devService(service: ServiceConfig, command: readonly string[], folder: 
   return {
     ...kept,
     releases: devReleases(service.name, releases, command, folder),
+    ...(kept.schema !== 'off' && { schema: { ...kept.schema, intervalMs: SCHEMA_INTERVAL_MS } }),
     health: { ...kept.health, intervalMs: HEALTH_INTERVAL_MS, port: 'either' },
     drain: { ...kept.drain, tunnelsWithinMs: TUNNELS_WITHIN_MS },
     hold: HOLD,

@@ -16,6 +16,9 @@ const AGAIN_MS = 100
 /** Nobody saves a file so often while it boots, and an app that writes it would never get to serve. */
 const MOST_ECHOES = 5
 
+/** What of the journal changes how a service stands. */
+const TELLING: ReadonlySet<string> = new Set(['flipped', 'schema_version_changed'])
+
 /** How a service stands: what its pages are told. */
 export interface Standing {
   /** null while nothing is live. */
@@ -201,17 +204,20 @@ export class Loop {
     }
   }
 
-  /** What others switch, such as `slotgate promote` after a migration. */
+  /** What others do: run a migration, or `slotgate promote` after it. */
   async #follow(): Promise<void> {
     const { control, screen } = this.#options
     const query = { service: this.#service.name, kinds: ['record'], ending: this.#following } as const
     for await (const events of await control.events(query)) {
-      const flip = events.findLast((event) => event.kind === 'record' && event.record.event === 'flipped')
-      if (flip?.kind !== 'record') continue
-      const { release: live = null } = flip.record
-      const { refused, pending } = this.#standing
-      this.#tell({ live, refused: refused?.release === live ? null : refused, pending })
-      if (!this.#switching) screen.done(`${live} is live`)
+      const names = events.flatMap((event) => (event.kind === 'record' ? [event.record.event] : []))
+      if (this.#switching || !names.some((name) => TELLING.has(name))) continue
+      const { live, idle } = await this.#status()
+      const { refused } = this.#standing
+      const still = refused?.release === live?.release ? null : refused
+      const newest = still !== null && idle.release === still.release ? idle : live
+      const pending = newest?.schema?.pending_migrations ?? []
+      this.#tell({ live: live?.release ?? null, refused: still, pending })
+      if (names.includes('flipped')) screen.done(`${live?.release} is live`)
     }
   }
 

@@ -30,9 +30,11 @@ export class DevPages implements Pages {
     this.#standings.set(service, standing)
   }
 
-  notice(service: string): Notice {
+  notice(service: string, release: string | null): Notice {
     const standing = this.#standings.get(service) ?? AT_FIRST
-    return { field: fieldOf(standing), appendix: this.appends ? appendixOf(service, standing) : '' }
+    // An answer may come a moment before the switch to its release is told here.
+    const now = { ...standing, live: release ?? standing.live }
+    return { field: fieldOf(now), appendix: this.appends ? appendixOf(service, now) : '' }
   }
 
   answer(target: string): string | null {

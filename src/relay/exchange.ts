@@ -307,7 +307,8 @@ export class Exchange extends Journey implements Asker {
   /** What a page says of its service, as that stands when it is answered. */
   #noticeNow(): Notice | null {
     const { pages } = this.front
-    return pages !== null && this.#isPage && this.service !== undefined ? pages.notice(this.service) : null
+    if (pages === null || !this.#isPage || this.service === undefined) return null
+    return pages.notice(this.service, this.release ?? null)
   }
 
   #appendixFor(head: HeadReader, { framing }: Response): string {

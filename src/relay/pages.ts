@@ -13,7 +13,8 @@ export interface Notice {
 export interface Pages {
   /** Whether anything is ever put behind the end of a page. */
   readonly appends: boolean
-  notice(service: string): Notice
+  /** @param release whose answer it is; null: slotgate's own */
+  notice(service: string, release: string | null): Notice
   /** The hash of the script in an appendix, as a source of a content security policy. */
   readonly script: string
   /** @returns JSON where the target is slotgate's own, for that script; null: it is the app's */

@@ -50,8 +50,28 @@ export class AskError extends Error {
  *
  * @throws AskError
  */
-export async function ask(question: Question): Promise<Answer> {
-  const { address, path, role, withinMs } = question
+export const ask = (question: Question): Promise<Answer> =>
+  exchange(question, async (response) => ({
+    status: response.statusCode,
+    body: await readBody(response),
+  }))
+
+/**
+ * The same of a path that may lead to anything: what comes behind the head is not waited for.
+ *
+ * @throws AskError
+ */
+export const askStatus = (question: Question): Promise<number> =>
+  exchange(question, async ({ statusCode, body }) => {
+    // It ends with the connection, before anybody has read it.
+    body.on('error', () => {})
+    return statusCode
+  })
+
+async function exchange<Result>(
+  { address, path, role, withinMs }: Question,
+  read: (response: Dispatcher.ResponseData) => Promise<Result>,
+): Promise<Result> {
   let client: Client | undefined
   try {
     client = new Client(originOf(address), {
@@ -64,7 +84,7 @@ export async function ask(question: Question): Promise<Answer> {
       headers: { accept: 'application/json', [ROLE_HEADER]: role },
       signal: AbortSignal.timeout(withinMs),
     })
-    return { status: response.statusCode, body: await readBody(response) }
+    return await read(response)
   } catch (error) {
     throw toAskError(error, withinMs)
   } finally {

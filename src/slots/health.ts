@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Address, HealthConfig } from '../config/types.ts'
 import type { Role } from '../contract.ts'
 import { messageOf } from '../errors.ts'
-import { ask, describeFailure } from './ask.ts'
+import { ask, askStatus, describeFailure } from './ask.ts'
 
 /** An app opens its ports one after the other; without an internal one for so long, it has none. */
 const ONE_PORT_MS = 1_000
@@ -17,9 +17,10 @@ export async function checkHealth(
   role: Role,
 ): Promise<string | null> {
   try {
-    const { status } = await ask({ address, path, role, withinMs: timeoutMs })
-    const isWell = port === 'public' ? status < 500 : status === 200
-    return isWell ? null : `${path} answers ${status}`
+    const question = { address, path, role, withinMs: timeoutMs }
+    const isPublic = port === 'public'
+    const status = isPublic ? await askStatus(question) : (await ask(question)).status
+    return status === 200 || (isPublic && status < 500) ? null : `${path} answers ${status}`
   } catch (error) {
     return `${path} cannot be asked: ${messageOf(error)}`
   }
