@@ -109,6 +109,7 @@ t.test('after a switch both releases are told, and the former one keeps what it 
     'slotgate_schema_version{service="invoices"}': 43,
     'slotgate_door_open{service="invoices"}': 1,
     'slotgate_drain_cut_total{service="invoices",kind="requests"}': 0,
+    'slotgate_paused{service="invoices"}': 0,
   })
   const flipped = samples.get('slotgate_last_flip_timestamp_seconds{service="invoices"}') ?? 0
   t.ok(Math.abs(Date.now() / 1_000 - flipped) < 60)

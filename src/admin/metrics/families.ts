@@ -39,6 +39,8 @@ export const FAMILIES = {
   slotgate_claims: gauge('Requests and tunnels that are under way.', ...PLACE, 'kind'),
   slotgate_slot_live: gauge('1 for the slot that new requests go to, 0 for the other.', ...PLACE),
   slotgate_slot_healthy: gauge('Whether the release in a slot runs and says that it is healthy.', ...PLACE),
+  slotgate_paused: gauge('Whether new requests are held or refused.', 'service'),
+  slotgate_held_requests: gauge('Requests that wait for the end of a pause.', 'service'),
   slotgate_generation: gauge('The generation of the pointer; it grows with each switch.', 'service'),
   slotgate_last_flip_timestamp_seconds: gauge('When the pointer moved last.', 'service'),
   slotgate_schema_version: gauge('Where the live release reads that the schema is.', 'service'),

@@ -134,6 +134,8 @@ const OF_STATUS = [
   'slotgate_claims',
   'slotgate_slot_live',
   'slotgate_slot_healthy',
+  'slotgate_paused',
+  'slotgate_held_requests',
   'slotgate_generation',
   'slotgate_schema_version',
   'slotgate_schema_min_version',
@@ -147,7 +149,9 @@ function tellStatuses(families: Families, statuses: readonly ServiceStatus[]): v
 }
 
 function tellStatus(families: Families, status: ServiceStatus): void {
-  const { service, generation, live, idle, door, schema } = status
+  const { service, generation, live, idle, paused, door, schema } = status
+  families.slotgate_paused.set({ service }, Number(paused !== null))
+  families.slotgate_held_requests.set({ service }, paused?.held ?? 0)
   families.slotgate_generation.set({ service }, generation)
   if (schema.current !== null) families.slotgate_schema_version.set({ service }, schema.current)
   if (door.open !== null) families.slotgate_door_open.set({ service }, Number(door.open))
