@@ -192,7 +192,7 @@ async function start(
   // In the network of the machine everybody's ports would be told, and outside of Linux none.
   const listeningPorts = async () => (isHost || pid === null ? [] : openPortsAround(pid))
   return {
-    instance: follow(options, engine, { container, release, slot, secrets, takenOver: false, ...facts }),
+    instance: follow(options, engine, { ...request, ...facts, container, secrets, takenOver: false }),
     identity: { pid, container: id, start_time: startedAt, image },
     listeningPorts,
     whenListening: ({ withinMs, intervalMs }, signal) =>
@@ -276,15 +276,17 @@ interface Followed extends BootFacts {
   slot: SlotName
   secrets: Secrets
   takenOver: boolean
+  onLine?: BootRequest['onLine']
 }
 
 function follow(
   options: DockerDriverOptions,
   engine: Engine,
-  { container: state, release, slot, secrets, takenOver, bootId, port, internalPort }: Followed,
+  { container: state, release, slot, secrets, takenOver, onLine, bootId, port, internalPort }: Followed,
 ): Instance {
   const { stateDir, log } = options
-  const told = logOf(options, { release, slot, mask: secrets.mask })
+  const tell = onLine && ((line: string) => onLine('boot', line))
+  const told = logOf(options, { release, slot, mask: secrets.mask }, tell)
   const container = new Container({ ...told, engine, container: state, bootId, stateDir, log })
   return {
     release,
