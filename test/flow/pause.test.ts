@@ -287,3 +287,60 @@ t.test('a slotgate that dies in an exclusive switch does not stay paused', async
     { event: 'resumed', exclusive: true, actor: 'slotgate', release: 'r43' },
   ])
 })
+
+interface Span {
+  release: string
+  began: number
+  ended: number
+}
+
+/** How many pairs of answers of different releases were being made at the same time. */
+const overlaps = (spans: readonly Span[]): number =>
+  spans.reduce(
+    (sum, one) =>
+      sum +
+      spans.filter(
+        (other) => other.release > one.release && other.began <= one.ended && one.began <= other.ended,
+      ).length,
+    0,
+  )
+
+t.test(
+  'under load over several threads, old and new code never answer at once, and nobody is refused',
+  async (t) => {
+    const world = await World.create(t)
+    world.settings = ['threads: 2']
+    for (const release of ['r42', 'r43']) await world.addRelease(release, { min: 41, max: 43 })
+    await world.start(t)
+    await world.deploy('r42')
+    await world.deploy('r43')
+    const spansOf = async (exclusive: boolean): Promise<Span[]> => {
+      const spans: Span[] = []
+      const asking = { on: true }
+      const ask = async (nth: number) => {
+        while (asking.on) {
+          const { statusCode, body } = await request(`${world.url}/span?ms=${5 + 3 * nth}`, {
+            reset: nth % 2 === 0,
+          })
+          const text = await body.text()
+          t.equal(statusCode, 200, text)
+          spans.push(JSON.parse(text))
+        }
+      }
+      const load = Array.from({ length: 10 }, (_, nth) => ask(nth))
+      for (let flip = 0; flip < 6; flip++) {
+        const action = flip % 2 === 0 ? 'rollback' : 'promote'
+        const { status } = await world.call('POST', `/v1/services/invoices/${action}`, { exclusive })
+        t.equal(status, 200)
+      }
+      asking.on = false
+      await Promise.all(load)
+      return spans
+    }
+    const plain = await spansOf(false)
+    t.ok(overlaps(plain) > 0, `${overlaps(plain)} overlaps in plain switches, which this test can see`)
+    const alone = await spansOf(true)
+    t.equal(overlaps(alone), 0, `none in ${alone.length} answers around exclusive ones`)
+    t.same([...new Set(alone.map(({ release }) => release))].toSorted(), ['r42', 'r43'])
+  },
+)

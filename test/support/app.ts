@@ -54,6 +54,13 @@ const PUBLIC: Record<string, (req: IncomingMessage, res: ServerResponse) => void
     res.write('begun\n')
     setTimeout(() => res.end('ended\n'), ms)
   },
+  // From when to when it ran, by the clock that all processes of the machine have.
+  '/span': (req, res) => {
+    const ms = Number(new URL(req.url ?? '', 'http://x').searchParams.get('ms') ?? 100)
+    const now = () => Number(process.hrtime.bigint()) / 1e6
+    const began = now()
+    setTimeout(() => res.end(JSON.stringify({ release: SLOTGATE_RELEASE, began, ended: now() })), ms)
+  },
   '/sse': (req, res) => {
     res.writeHead(200, { 'content-type': 'text/event-stream', 'x-release': SLOTGATE_RELEASE })
     let count = 0
