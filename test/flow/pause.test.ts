@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { request } from 'undici'
 import { WebSocket } from 'ws'
+import { pauseNextFlip } from '../support/pause.ts'
 import { World, withLive } from '../support/world.ts'
 
 const held = (world: World, count: number) =>
@@ -286,6 +287,47 @@ t.test('a slotgate that dies in an exclusive switch does not stay paused', async
     { event: 'paused', exclusive: true, actor: 'ops' },
     { event: 'resumed', exclusive: true, actor: 'slotgate', release: 'r43' },
   ])
+})
+
+t.test('where a migration overtakes an exclusive switch, the new code never answers anybody', async (t) => {
+  const world = await withLive(t)
+  await world.addRelease('r43', { min: 42, max: 42 })
+  await world.stage('r43')
+  const flip = await pauseNextFlip(t)
+  const promoted = world.cutOver()
+  await flip.reached
+  const waiting = world.get()
+  await held(world, 1)
+  await world.migrate(43)
+  flip.resume()
+  t.match(await promoted, { status: 422, body: { code: 'schema_changed_during_switch', flipped_back: true } })
+  t.match(await waiting, { status: 200, release: 'r42' })
+  t.match(await world.status(), { generation: 3, paused: null, live: { release: 'r42' } })
+})
+
+t.test('SIGTERM ends the wait of an exclusive switch', async (t) => {
+  const world = await World.create(t)
+  world.service = ['drain: { within: 2s, tunnels_within: 2s }']
+  for (const release of ['r42', 'r43']) await world.addRelease(release, { min: 41, max: 43 })
+  const served = await world.spawn(t)
+  await world.deploy('r42')
+  await world.stage('r43')
+  const open = await openRequest(world)
+  const promoted = world.cutOver()
+  await world.until(async () => (await stepOf(world)) === 'draining', 'it waits for what is open')
+  const waiting = world.get()
+  await held(world, 1)
+  served.kill('SIGTERM')
+  t.match(await promoted, { status: 503, body: { code: 'shutting_down' } })
+  t.match((await waiting).status, /200|503/)
+  t.equal(await open.end(), 'begun ended')
+  t.equal(await served.exited, 0)
+  await world.spawn(t)
+  t.match(await eventsOf(world, 'paused', 'resumed'), [
+    { exclusive: true },
+    { exclusive: true, actor: 'ops' },
+  ])
+  t.match(await world.status(), { generation: 1, paused: null })
 })
 
 interface Span {
