@@ -43,7 +43,7 @@ t.test('the head says what is so of the body that is sent', async (t) => {
   t.equal(
     annotated(came, 'live="dev-1"', null),
     head('ETag: "a"', 'X: y', 'Content-Security-Policy: script-src x', 'slotgate-dev: live="dev-1"'),
-    'the body is the app’s own: so is what it says of it',
+    'the body is as the app wrote it, and so is what it says of that',
   )
   t.equal(
     annotated(came, 'live="dev-1"', HASH),
