@@ -108,7 +108,7 @@ function ask(socket: Socket): Promise<void> {
  */
 async function onItsWay(): Promise<number[]> {
   const teardowns: (() => unknown)[] = []
-  const relay = { requestsPerConnection: Number.POSITIVE_INFINITY, accessLog: false }
+  const relay = { requestsPerConnection: Number.POSITIVE_INFINITY, accessLog: 0 }
   const bench = await startRelay({ teardown: (act) => void teardowns.push(act) }, { relay })
   const app = await startApp()
   await bench.promote({ kind: 'tcp', host: '127.0.0.1', port: app.port })

@@ -91,6 +91,7 @@ const buildRelay = (relay: Whole['relay']): RelayConfig => ({
   upstreamReuse: relay.upstream_reuse,
   tunnelIdleMs: relay.tunnel_idle,
   accessLog: relay.access_log,
+  accessLogOmit: relay.access_log_omit,
 })
 
 const buildService = (name: string, service: WholeService, folder: string): ServiceConfig => ({

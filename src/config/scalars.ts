@@ -68,6 +68,13 @@ export const oneOf = <const T extends string>(...words: T[]) => {
 
 const onOrOffWord = oneOf('on', 'off')
 
+/** @returns which share of all: `on` is 1, `off` is 0 */
+export const onOffOrShare = scalar('on, off or share', (text) => {
+  const digits = /^0\.\d{1,6}$/.test(text)
+  if (text === 'on' || text === 'off' || digits) return digits ? Number(text) : Number(text === 'on')
+  return new Complaint('must be on, off or a share below 1, such as 0.1')
+})
+
 /** Yields whether it is on. Both are words here: the config knows no booleans. */
 export const onOrOff: Kind<boolean> = {
   name: onOrOffWord.name,

@@ -16,6 +16,7 @@ import {
   keyId,
   listenAddress,
   oneOf,
+  onOffOrShare,
   onOrOff,
   pathPrefix,
   pathWithin,
@@ -133,7 +134,12 @@ const RELAY = map({
     'whether connections to the app are used again; off: for an app that cannot be trusted with framing',
   ),
   tunnel_idle: defaulted(duration(), '5m', 'how long an upgraded connection may be silent both ways'),
-  access_log: defaulted(onOrOff, 'on', 'whether each request gets a line in the log'),
+  access_log: defaulted(
+    onOffOrShare,
+    'on',
+    "how many requests get a line in the log; failures that are not the client's do in any case",
+  ),
+  access_log_omit: defaulted(list(oneOf('path', 'client')), [], 'what these lines do not tell'),
 })
 
 /** An engine refuses less. */

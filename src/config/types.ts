@@ -162,7 +162,9 @@ export interface RelayConfig {
   upstreamIdleMs: number
   upstreamReuse: boolean
   tunnelIdleMs: number
-  accessLog: boolean
+  /** Which share of the requests gets a line in the log, from 0 to 1. */
+  accessLog: number
+  accessLogOmit: readonly ('path' | 'client')[]
 }
 
 export interface Config {

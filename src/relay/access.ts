@@ -1,11 +1,12 @@
 // The access log: one line for each exchange, failed ones included, with the same field names every time. Runs in the
 // thread of the exchange.
+import type { RelayConfig } from '../config/types.ts'
 import type { LineSink, Logger } from '../log.ts'
 import type { Known } from './known.ts'
 import { pathOf } from './route.ts'
 
 interface AccessLog {
-  readonly config: { readonly accessLog: boolean }
+  readonly config: Pick<RelayConfig, 'accessLog' | 'accessLogOmit'>
   readonly log: Logger
   readonly lines: LineSink
 }
@@ -21,18 +22,23 @@ const shownPath = (target: string): string => pathOf(target).slice(0, PATH_LIMIT
 /** Writes the line, if the config wants it. Failures that are not the client's are written in any case. */
 export function logExchange({ config, log, lines }: AccessLog, known: Known): void {
   const { error } = known
-  if (error && error.entry.blame !== 'client') log.warn(fieldsOf(known), 'exchange')
-  else if (!config.accessLog || !log.isLevelEnabled('info')) return
-  else if (error || known.claim === null || known.heldMs > 0) log.info(fieldsOf(known), 'exchange')
-  else lines.write(goodLine(known))
+  const { accessLog, accessLogOmit: omit } = config
+  if (error && error.entry.blame !== 'client') log.warn(fieldsOf(known, omit), 'exchange')
+  else if (accessLog < 1 && Math.random() >= accessLog) return
+  else if (!log.isLevelEnabled('info')) return
+  else if (isPlain(known) && omit.length === 0) lines.write(goodLine(known))
+  else log.info(fieldsOf(known, omit), 'exchange')
 }
+
+/** Whether `goodLine` has all that there is to say. */
+const isPlain = ({ error, claim, heldMs }: Known): boolean => !error && claim !== null && heldMs === 0
 
 /** The status as it is logged and counted: the client's own going away has one that it never saw. 0: there is none. */
 export function statusOf({ status, error }: Known): number {
   return error?.code === 'client_closed' ? 499 : status || (error?.entry.status ?? 0)
 }
 
-function fieldsOf(known: Known): object {
+function fieldsOf(known: Known, omit: RelayConfig['accessLogOmit']): object {
   const { service, claim, release, method, target, upstreamMs, error } = known
   const code = error?.code
   return {
@@ -42,13 +48,13 @@ function fieldsOf(known: Known): object {
     slot: claim?.slot,
     generation: claim?.generation,
     method: method || undefined,
-    path: target === '' ? undefined : shownPath(target),
+    path: target === '' || omit.includes('path') ? undefined : shownPath(target),
     status: statusOf(known) || undefined,
     bytes: known.bytes,
     duration_ms: round(known.ageMs),
     upstream_ms: upstreamMs < 0 ? undefined : round(upstreamMs),
     held_ms: known.heldMs > 0 ? round(known.heldMs) : undefined,
-    client: known.client,
+    client: omit.includes('client') ? undefined : known.client,
     code,
     ...(error?.cause !== undefined && { err: error.cause }),
   }

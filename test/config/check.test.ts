@@ -213,7 +213,7 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
     'a switch that is neither on nor off',
     `${SERVICE}relay: { access_log: true, upstream_reuse: onn }\n`,
     [
-      '5:22 relay.access_log: must be on or off; got "true"',
+      '5:22 relay.access_log: must be on, off or a share below 1, such as 0.1; got "true"',
       '5:44 relay.upstream_reuse: must be on or off; got "onn"; did you mean "on"?',
     ],
   ],
@@ -690,7 +690,8 @@ t.test('what is not written has its default', async (t) => {
       upstreamIdleMs: 3_500,
       upstreamReuse: true,
       tunnelIdleMs: 300_000,
-      accessLog: true,
+      accessLog: 1,
+      accessLogOmit: [],
     },
     services: [
       {
@@ -854,7 +855,8 @@ relay:
   connections: off
   connections_per_address: 1000000
   upstream_reuse: off
-  access_log: off
+  access_log: 0.25
+  access_log_omit: [client]
 `)
   t.equal(config.threads, 64)
   t.match(config.relay, {
@@ -865,7 +867,8 @@ relay:
     connectionLimit: 0,
     connectionsPerAddress: 1_000_000,
     upstreamReuse: false,
-    accessLog: false,
+    accessLog: 0.25,
+    accessLogOmit: ['client'],
   })
 })
 

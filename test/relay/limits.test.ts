@@ -286,7 +286,7 @@ t.test(
 )
 
 t.test('without relay.access_log only failures that are not the client’s have a line', async (t) => {
-  const { bench, app } = await start(t, { relay: { accessLog: false } })
+  const { bench, app } = await start(t, { relay: { accessLog: 0 } })
   t.ok(await isServed(dial(t, bench.port, GET)))
   t.equal(statusOf(await dial(t, bench.port, 'GET / HTTP/1.1\r\n\r\n').closed()), 400)
   const tunnel = dial(t, bench.port, UPGRADE)
@@ -440,3 +440,20 @@ t.test('an answer that came while the thread was held up is not thrown away for 
   answer()
   t.match(await wire.until(hasAnswer), /in time$/)
 })
+
+t.test(
+  'relay.access_log may be a share, and relay.access_log_omit leaves out who it was and where',
+  async (t) => {
+    const relay = { accessLog: 0.5, accessLogOmit: ['path', 'client'] as const }
+    const { bench } = await start(t, { relay })
+    const wire = dial(t, bench.port, GET.repeat(400))
+    await wire.until((text) => text.split('HTTP/1.1 200').length > 400)
+    t.ok(await eventually(() => bench.claims() === 0))
+    const lines = bench.lines.filter(({ msg }) => msg === 'exchange')
+    t.ok(lines.length > 100 && lines.length < 300, `${lines.length} of 400`)
+    for (const line of lines) {
+      t.match(line, { status: 200, method: 'GET', request_id: String })
+      t.notOk('path' in line || 'client' in line)
+    }
+  },
+)

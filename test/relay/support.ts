@@ -48,7 +48,8 @@ export const RELAY_CONFIG: RelayConfig = {
   upstreamIdleMs: 3_500,
   upstreamReuse: true,
   tunnelIdleMs: 300_000,
-  accessLog: true,
+  accessLog: 1,
+  accessLogOmit: [],
 }
 
 export const service = (part: Partial<ServiceConfig> = {}): ServiceConfig => ({

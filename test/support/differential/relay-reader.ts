@@ -24,7 +24,8 @@ export const LIMITS: RelayConfig = {
     trustedProxies: [],
     proxyProtocol: false,
     upstreamReuse: true,
-    accessLog: false,
+    accessLog: 0,
+    accessLogOmit: [],
   },
   // No limit of time or of number comes up in memory.
   ...{
@@ -181,7 +182,7 @@ class RequestReader {
   }
 
   #begin(start: number): boolean {
-    const request = screen(heads, LIMITS)
+    const request = screen(heads)
     const { method, target, host, framing, maxForwards } = request
     const told = { ...request, ...SAID, trusted: this.#trusted, forwarded: LIMITS.forwarded }
     const fieldsOut = requestFields(heads, told)
