@@ -151,7 +151,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     admin: adminAddress,
     ...(metricsAddress && { metrics: metricsAddress }),
     control,
-    reload: (next) => reload(current, next, admin),
+    reload: (next) => reload(current, next, { admin, relay }),
     async close() {
       log.info('stopping: no new connections, open ones may finish')
       const operationsEnded = Promise.all(services.map(({ lock }) => lock.close()))
@@ -262,10 +262,15 @@ function createDriver(
     : createProcessDriver({ ...options, releases, source: folderSource(releases.cwd, name, journal) })
 }
 
-function reload(current: Current, next: Config, admin: Admin): { changed: string[]; cannot: string[] } {
+function reload(
+  current: Current,
+  next: Config,
+  { admin, relay }: { admin: Admin; relay: Relay },
+): { changed: string[]; cannot: string[] } {
   const { apply, changed, cannot } = reloadable(current.config, next)
   current.config = apply
   admin.setKeys(apply.admin.keys)
+  relay.setServices(apply.services)
   return { changed, cannot }
 }
 

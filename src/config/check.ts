@@ -1,7 +1,7 @@
 // The check of a config: from text to a frozen Config, or to every problem at once. It acts on nothing.
 import { dirname, join, resolve } from 'node:path'
 import { sameAddress } from './addresses.ts'
-import { readKeys, readTls } from './material.ts'
+import { readErrorPages, readKeys, readTls } from './material.ts'
 import { type ConfigProblem, Reading, type Surroundings } from './reading.ts'
 import { RULES } from './rules.ts'
 import { CONFIG, type ConfigDraft, type ServiceDraft } from './schema.ts'
@@ -10,6 +10,7 @@ import type {
   AdminConfig,
   Config,
   DockerReleases,
+  LimitsConfig,
   RelayConfig,
   Releases,
   RunConfig,
@@ -36,10 +37,11 @@ export function checkConfig(
   for (const rule of RULES) rule(reading, draft)
   const keys = readKeys(reading, draft)
   const tls = readTls(reading, draft)
+  const pages = readErrorPages(reading, draft)
   if (reading.problems.length > 0) return { problems: inOrder(reading.problems) }
   // Undefined always comes with a problem, and there is none.
   const whole = draft as Complete<ConfigDraft>
-  return { config: freeze(build(whole, from.file, keys, tls)), problems: [] }
+  return { config: freeze(build(whole, from.file, { keys, tls, pages })), problems: [] }
 }
 
 type Complete<T> = T extends string | number | boolean | null
@@ -47,12 +49,21 @@ type Complete<T> = T extends string | number | boolean | null
   : { [Name in keyof T]: Complete<Exclude<T[Name], undefined>> }
 
 type Whole = Complete<ConfigDraft>
+type ErrorPages = ServiceConfig['errorPages']
 type WholeService = Complete<ServiceDraft>
 
 const inOrder = (problems: ConfigProblem[]): ConfigProblem[] =>
   problems.toSorted((a, b) => a.line - b.line || a.column - b.column)
 
-function build(whole: Whole, file: string, keys: AdminConfig['keys'], tls: AdminConfig['tls']): Config {
+/** What was read from the files that the config names. */
+interface Material {
+  keys: AdminConfig['keys']
+  tls: AdminConfig['tls']
+  /** By service. */
+  pages: ReadonlyMap<string, ErrorPages>
+}
+
+function build(whole: Whole, file: string, { keys, tls, pages }: Material): Config {
   return {
     file,
     listen: whole.listen,
@@ -61,7 +72,9 @@ function build(whole: Whole, file: string, keys: AdminConfig['keys'], tls: Admin
     ...(whole.metrics && { metrics: whole.metrics }),
     stateDir: whole.state_dir,
     relay: buildRelay(whole.relay),
-    services: whole.services.map(([name, service]) => buildService(name, service, dirname(resolve(file)))),
+    services: whole.services.map(([name, service]) =>
+      buildService(name, service, dirname(resolve(file)), pages.get(name) ?? {}),
+    ),
   }
 }
 
@@ -94,10 +107,19 @@ const buildRelay = (relay: Whole['relay']): RelayConfig => ({
   accessLogOmit: relay.access_log_omit,
 })
 
-const buildService = (name: string, service: WholeService, folder: string): ServiceConfig => ({
+const buildService = (
+  name: string,
+  service: WholeService,
+  folder: string,
+  errorPages: ErrorPages,
+): ServiceConfig => ({
   name,
   hosts: service.hosts,
   pathPrefix: service.path_prefix,
+  stripPrefix: service.strip_prefix,
+  limits: buildLimits(service.limits),
+  errorPages,
+  ...(service.preview && { preview: service.preview }),
   ...(service.releases && { releases: buildReleases(service.releases, folder) }),
   ...(service.slots && { slots: service.slots }),
   health: {
@@ -117,6 +139,12 @@ const buildService = (name: string, service: WholeService, folder: string): Serv
   ...(service.bake && { bake: buildBake(service.bake) }),
   previous: service.previous,
   hiddenPaths: hiddenPathsOf(service),
+})
+
+const buildLimits = (limits: WholeService['limits']): LimitsConfig => ({
+  ...(limits.body_limit !== null && { bodyLimitBytes: limitOf(limits.body_limit) }),
+  ...(limits.upstream_timeout !== null && { upstreamTimeoutMs: limits.upstream_timeout }),
+  openRequests: limitOf(limits.open_requests),
 })
 
 const buildBake = (bake: NonNullable<WholeService['bake']>) => ({

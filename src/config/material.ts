@@ -1,11 +1,12 @@
-// Keys and certificates: reads what the config names and judges it, so that nothing weak or foreign is ever loaded.
+// Keys, certificates and error pages: reads what the config names and judges it, so that nothing weak or foreign is ever
+// loaded.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { messageOf } from '../errors.ts'
 import { parseBase64 } from '../signing.ts'
 import { checkKeyMaterial, parsePublicKey } from './keys.ts'
 import type { Reading } from './reading.ts'
 import type { AdminKeyDraft, ConfigDraft } from './schema.ts'
-import type { AdminConfig, AdminKey } from './types.ts'
+import type { AdminConfig, AdminKey, ServiceConfig } from './types.ts'
 
 /** Anybody but the owner. */
 const OTHERS_MAY_READ = 0o044
@@ -119,4 +120,30 @@ function parsed<T>(reading: Reading, key: string, parse: () => T): T | undefined
   } catch (error) {
     return reading.complain(key, `is not PEM that can be read: ${messageOf(error)}`)
   }
+}
+
+/** Each thread keeps them, and a page that is sent to everybody when the app is down had better be small. */
+const PAGE_LIMIT_BYTES = 64 * 1024
+
+/** @returns by service, the pages that can be read; each that cannot is a problem */
+export function readErrorPages(
+  reading: Reading,
+  draft: ConfigDraft,
+): Map<string, ServiceConfig['errorPages']> {
+  const services = (draft.services ?? []).map(([service, part]) => {
+    const files = part?.error_pages ?? []
+    const pages = files.flatMap(([name, file]) => {
+      const page = file && pageOf(reading, `services.${service}.error_pages.${name}`, file)
+      return page === undefined ? [] : [[name, page] as const]
+    })
+    return [service, Object.fromEntries(pages)] as const
+  })
+  return new Map(services)
+}
+
+function pageOf(reading: Reading, key: string, file: string): string | undefined {
+  const page = contentOf(reading, key, file)
+  const size = Buffer.byteLength(page ?? '')
+  if (size <= PAGE_LIMIT_BYTES) return page
+  return reading.complain(key, `${file} has ${size} bytes; ${PAGE_LIMIT_BYTES} are the limit`)
 }

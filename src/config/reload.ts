@@ -2,12 +2,22 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Config, ServiceConfig } from './types.ts'
 
-/** What may change while running, per service. */
-const LIVE_SERVICE_KEYS = ['health', 'schema', 'drain', 'bake', 'previous'] as const
-/** What may not, by its name in the file. */
+/** What may change while running, per service, by its name in the file. */
+const LIVE_SERVICE_KEYS = {
+  health: 'health',
+  schema: 'schema',
+  drain: 'drain',
+  errorPages: 'error_pages',
+  bake: 'bake',
+  previous: 'previous',
+} as const satisfies Partial<Record<keyof ServiceConfig, string>>
+/** What may not. */
 const FIXED_SERVICE_KEYS = {
   hosts: 'hosts',
   pathPrefix: 'path_prefix',
+  stripPrefix: 'strip_prefix',
+  limits: 'limits',
+  preview: 'preview',
   releases: 'releases',
   slots: 'slots',
   hold: 'hold',
@@ -83,19 +93,21 @@ function reloadService(old: ServiceConfig, next: ServiceConfig | undefined): Ser
     return { apply: old, changed: [], cannot: [`${at} is gone; it is served until slotgate restarts.`] }
   }
   const differs = (key: keyof ServiceConfig) => !isDeepStrictEqual(old[key], next[key])
-  const cannot = Object.entries(FIXED_SERVICE_KEYS)
-    .filter(([key]) => differs(key as keyof ServiceConfig))
-    .map(([, name]) => needsRestart(`${at}.${name}`))
+  const among = (keys: Partial<Record<keyof ServiceConfig, string>>) =>
+    Object.entries(keys)
+      .filter(([key]) => differs(key as keyof ServiceConfig))
+      .map(([, name]) => `${at}.${name}`)
+  const cannot = among(FIXED_SERVICE_KEYS).map(needsRestart)
   if (differs('hiddenPaths')) {
     // The front door hides these paths since its start; asking others would show them.
     const sentence = `The internal paths of ${at} changed, and the front door hides them; that takes a restart of slotgate.`
     return { apply: old, changed: [], cannot: [...cannot, sentence] }
   }
-  const { health, schema, drain, bake, previous } = next
+  const { health, schema, drain, errorPages, bake, previous } = next
   const { bake: _, ...fixed } = old
   return {
-    apply: Object.freeze({ ...fixed, health, schema, drain, ...(bake && { bake }), previous }),
-    changed: LIVE_SERVICE_KEYS.filter(differs).map((key) => `${at}.${key}`),
+    apply: Object.freeze({ ...fixed, health, schema, drain, errorPages, ...(bake && { bake }), previous }),
+    changed: among(LIVE_SERVICE_KEYS),
     cannot,
   }
 }

@@ -126,6 +126,17 @@ function sharedApart(reading: Reading, draft: ConfigDraft): void {
   }
 }
 
+function somePrefixToStrip(reading: Reading, draft: ConfigDraft): void {
+  for (const [name, { strip_prefix: strip, path_prefix: prefix }] of servicesOf(draft)) {
+    if (strip !== true || prefix !== '/') continue
+    reading.complain(
+      `services.${name}.strip_prefix`,
+      'is on, and there is no path_prefix to take off',
+      'set path_prefix, or take this out',
+    )
+  }
+}
+
 function drainTimes(reading: Reading, draft: ConfigDraft): void {
   for (const [name, { drain }] of servicesOf(draft)) {
     const { within, tunnels_within: tunnels } = drain ?? {}
@@ -150,10 +161,14 @@ interface Claimed {
 
 const ANY_HOST = 'any host'
 
-function claimsOf([service, { hosts, path_prefix: path }]: Services[number]): Claimed[] {
+function claimsOf([service, { hosts, preview, path_prefix: path }]: Services[number]): Claimed[] {
   if (hosts === undefined || path === undefined) return []
   const key = `services.${service}.${hosts.length > 0 ? 'hosts' : 'path_prefix'}`
-  return (hosts.length > 0 ? hosts : [ANY_HOST]).map((host) => ({ service, key, host, path }))
+  const previewKey = `services.${service}.preview.hosts`
+  return [
+    ...(hosts.length > 0 ? hosts : [ANY_HOST]).map((host) => ({ service, key, host, path })),
+    ...(preview?.hosts ?? []).map((host) => ({ service, key: previewKey, host, path })),
+  ]
 }
 
 function oneServicePerRequest(reading: Reading, draft: ConfigDraft): void {
@@ -305,6 +320,7 @@ export const RULES: readonly ((reading: Reading, draft: ConfigDraft) => void)[] 
   keysThatDriversNeed,
   firstIsAnId,
   sharedApart,
+  somePrefixToStrip,
   drainTimes,
   oneServicePerRequest,
   slotsApart,

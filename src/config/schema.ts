@@ -1,5 +1,6 @@
 // Every key of the config: its kind, its default and what it is for. The docs are tested against this table.
 import { ENV } from '../contract.ts'
+import { type Code, ERRORS } from '../errors.ts'
 import { Complaint } from './complaint.ts'
 import { defaulted, list, map, named, nested, optional, orOff, required } from './kinds.ts'
 import { judgeServiceName } from './names.ts'
@@ -182,6 +183,20 @@ const RELEASES = map({
   ),
 })
 
+const ERROR_STATUS = /^[45]\d\d$/
+
+/** What may come out at the front door. */
+const isRelayCode = (name: string): boolean =>
+  Object.hasOwn(ERRORS, name) && ERRORS[name as Code].stage === 'relay' && ERRORS[name as Code].status !== 0
+
+function judgeErrorPage(name: string): Complaint | undefined {
+  if (ERROR_STATUS.test(name) || isRelayCode(name)) return
+  return new Complaint(
+    'is no status from 400 to 599, and no code that the front door answers with',
+    'docs/errors.md has them all: those of the stage relay',
+  )
+}
+
 const SLOT = map({
   public: required(publicAddress, 'where requests go'),
   internal: required(internalAddress, 'where health and schema status are asked'),
@@ -190,6 +205,11 @@ const SLOT = map({
 const SERVICE = map({
   hosts: defaulted(list(hostName), [], 'the hosts it answers to; none: any host'),
   path_prefix: defaulted(pathPrefix, '/', 'the paths it answers to'),
+  strip_prefix: defaulted(
+    onOrOff,
+    'off',
+    'whether the app gets its paths without `path_prefix`; it is told of it in `X-Forwarded-Prefix`',
+  ),
   releases: optional(RELEASES, 'slotgate boots the releases …'),
   slots: optional(
     map({ blue: required(SLOT, 'the slot blue'), green: required(SLOT, 'the slot green') }),
@@ -250,6 +270,36 @@ const SERVICE = map({
     }),
     'what happens to requests while the service takes none',
   ),
+  limits: nested(
+    map({
+      body_limit: optional(orOff(size()), 'the largest body of a request; not given: `relay.body_limit`'),
+      upstream_timeout: optional(
+        duration(),
+        'how long the app may take to begin its answer; not given: `relay.upstream_timeout`',
+      ),
+      open_requests: defaulted(
+        orOff(count(1, MANY)),
+        'off',
+        'how many requests a release answers at once, over all threads; the next one gets a 503',
+      ),
+    }),
+    'what it has otherwise than the rest of the front door',
+  ),
+  error_pages: defaulted(
+    named(filePath('file'), judgeErrorPage),
+    {},
+    "pages of its own for slotgate's answers, by code or status; not of the app's",
+  ),
+  preview: optional(
+    map({
+      hosts: defaulted(
+        list(hostName),
+        [],
+        'requests with one of these hosts go there; none: only those with a pass from `slotgate preview`',
+      ),
+    }),
+    'lets people see what is in the idle slot; not given: nobody reaches it; `{}`: whoever has a pass',
+  ),
   first: optional(
     firstRelease,
     'on an empty journal, the release to boot (with `slots`: the slot) and promote, through the gate',
@@ -269,7 +319,7 @@ const SERVICE = map({
   previous: defaulted(
     oneOf('keep', 'stop'),
     'keep',
-    'whether the former release keeps running after the drain',
+    'whether the former release keeps running after the drain; what does not run cannot be switched back to by itself in the seconds after a flip',
   ),
 })
 

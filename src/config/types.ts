@@ -113,11 +113,28 @@ export interface HoldConfig {
   nothingLive: boolean
 }
 
+/** What a service has otherwise than the rest of the front door. */
+export interface LimitsConfig {
+  /** Absent: as for all; 0: no limit. */
+  bodyLimitBytes?: number
+  /** Absent: as for all. */
+  upstreamTimeoutMs?: number
+  /** Requests that its live release answers at once, over all threads; 0: no limit. */
+  openRequests: number
+}
+
 export interface ServiceConfig {
   name: string
   /** Lower case, without port; empty: any host. */
   hosts: readonly string[]
   pathPrefix: string
+  /** Whether the app gets its paths without the prefix. */
+  stripPrefix: boolean
+  limits: LimitsConfig
+  /** Own pages for slotgate's answers, by their code or their status. */
+  errorPages: Readonly<Record<string, string>>
+  /** Who may see what is in the idle slot: whoever names one of these hosts, or has a pass; absent: nobody. */
+  preview?: { hosts: readonly string[] }
   /** Exactly one of `releases` and `slots` is set. */
   releases?: Releases
   slots?: Readonly<Record<SlotName, SlotAddresses>>

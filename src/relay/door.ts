@@ -48,6 +48,8 @@ export interface Door {
   listen(at: ListenAddress, options: { reusePort: boolean }): Promise<ListenAddress>
   /** From the next claim of that slot on; null: the slot holds nothing. */
   setBackend(service: number, slot: SlotName, backend: Backend | null): void
+  /** Takes over what a reload has changed of the services, for requests from now on. */
+  setServices(services: readonly ServiceConfig[]): void
   /** Lets in who waits for this service, if it takes requests. */
   letIn(service: number): void
   /** Ends what is still open of these generations in this thread, tunnels one after the other; returns how many. */
@@ -66,7 +68,7 @@ const CUT_APART_MS = 5
 const CUT_ALL_MS = 2_000
 
 const limitsOf = (config: RelayConfig, services: readonly ServiceConfig[]): number[] => [
-  ...services.map(({ hold }) => hold.withinMs),
+  ...services.flatMap(({ hold, limits }) => [hold.withinMs, limits.upstreamTimeoutMs ?? hold.withinMs]),
   config.headTimeoutMs,
   config.keepAliveTimeoutMs,
   config.stallTimeoutMs,
@@ -108,10 +110,11 @@ export function createDoor({
   })
   const waiting = new WaitingRoom(table, worker)
   const upgrades = createUpgrades(() => front, config)
+  let route = createRouter(services, config)
   let closing = false
   const front: Front = {
     config,
-    route: createRouter(services),
+    route: (request) => route(request),
     isTrusted: createTrust(config.trustedProxies),
     table,
     worker,
@@ -164,6 +167,9 @@ export function createDoor({
       return { host, port: typeof address === 'object' && address ? address.port : port }
     },
     setBackend: (service, slot, backend) => upstreams.set(service, slot, backend),
+    setServices(changed) {
+      route = createRouter(changed, config)
+    },
     letIn: (service) => waiting.letIn(service),
     cut(service, generations, kind) {
       const cut = open().filter((one) => one.isOf(service, generations, kind))

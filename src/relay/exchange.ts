@@ -8,7 +8,7 @@ import type { AppConnection, Asker } from './http1/app.ts'
 import { BodyReader, type Framing } from './http1/body.ts'
 import { type HeadReader, Unreadable } from './http1/head.ts'
 import { afterContent, beforeContent, interimHead, requestHead, responseHead } from './http1/outgoing.ts'
-import { asRefusal, type Request, screen } from './http1/request.ts'
+import { asRefusal, bodyMustFit, type Request, screen } from './http1/request.ts'
 import { isEventStream, type Response } from './http1/response.ts'
 import type { Content, Taken } from './http1/write.ts'
 import { Journey } from './journey.ts'
@@ -24,7 +24,7 @@ import {
   upstreamFailure,
 } from './refuse.ts'
 import { createRequestId } from './request-id.ts'
-import { pathOf, type Route } from './route.ts'
+import { pathOf, type Route, targetFor } from './route.ts'
 import type { Pool } from './upstream.ts'
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
@@ -40,7 +40,7 @@ const WRITTEN: Taken = { held: false, full: false }
 
 /** What a load balancer in front asks, at the path that the app has for it. */
 const isHealthCheck = ({ method, target }: Request, { service }: Route): boolean =>
-  (method === 'GET' || method === 'HEAD') && pathOf(target) === service.health.path
+  (method === 'GET' || method === 'HEAD') && pathOf(targetFor(target, service)) === service.health.path
 
 /** Over so long the rate of a request's body is looked at. */
 const RATE_WINDOW_MS = 30_000
@@ -118,12 +118,12 @@ export class Exchange extends Journey implements Asker {
    * @returns where the octets behind it begin; -1: it asks for an upgrade, and is not this exchange's
    */
   begin(buffer: Buffer, headEnd: number, end: number): number {
-    const { heads, config } = this.front
+    const { heads } = this.front
     this.read(heads)
     this.minor = heads.minor
     let next = headEnd
     try {
-      const request = screen(heads, config)
+      const request = screen(heads)
       if (request.upgrade) return -1
       this.#request = request
       const body = new BodyReader(request.framing)
@@ -148,8 +148,9 @@ export class Exchange extends Journey implements Asker {
   #forward(request: Request, body: BodyReader, buffer: Buffer): void {
     const { config } = this.front
     const route = this.find(request)
-    const fields = this.#fieldsOf(request)
-    this.#outgoing = requestHead(request.method, request.target, fields, config.upstreamReuse)
+    bodyMustFit(request, this.#received, route.limits.bodyLimitBytes)
+    const target = targetFor(request.target, route.service)
+    this.#outgoing = requestHead(request.method, target, this.#fieldsOf(request, route), config.upstreamReuse)
     const pool = this.enter(route)
     if (typeof pool !== 'string') this.#askOneOf(pool, request, body, buffer)
     else if (pool === 'paused' && isHealthCheck(request, route)) this.#answerWith(pausedAnswer())
@@ -159,9 +160,9 @@ export class Exchange extends Journey implements Asker {
     }
   }
 
-  #fieldsOf(request: Request): string {
+  #fieldsOf(request: Request, route: Route): string {
     const { heads, pages } = this.front
-    const fields = this.fieldsFor(request, heads)
+    const fields = this.fieldsTo(route, this.fieldsFor(request, heads))
     this.#isPage = pages !== null && asksForPage(request.method, fields)
     return this.#isPage && pages?.appends ? askingForWhole(fields) : fields
   }
@@ -232,6 +233,8 @@ export class Exchange extends Journey implements Asker {
     this.taken = WRITTEN
     try {
       const next = this.#receive(body, buffer, start, end)
+      if (this.#request && this.route)
+        bodyMustFit(this.#request, this.#received, this.route.limits.bodyLimitBytes)
       if (this.waitsFor !== null) this.#keep(body, buffer)
       else {
         if (this.#app !== null) this.#send(this.#app, '', body, buffer)
@@ -245,20 +248,17 @@ export class Exchange extends Journey implements Asker {
   }
 
   #receive(body: BodyReader, buffer: Buffer, start: number, end: number): number {
-    const { bodyLimitBytes } = this.front.config
     const next = body.read(buffer, start, end)
     this.#received += body.to - body.from
-    if (bodyLimitBytes > 0 && this.#received > bodyLimitBytes) {
-      throw new SlotgateError('request_too_large', { limit_bytes: bodyLimitBytes })
-    }
     return next
   }
 
   /** The next thing to happen on the way to an answer has its own limit. */
   #expectNext(): void {
-    const { connectTimeoutMs, upstreamTimeoutMs, stallTimeoutMs } = this.front.config
-    if (this.#app?.connecting) this.#client.expect(connectTimeoutMs)
-    else this.#client.expect(this.isReceived ? upstreamTimeoutMs : stallTimeoutMs)
+    const { config } = this.front
+    const { upstreamTimeoutMs } = this.route?.limits ?? config
+    if (this.#app?.connecting) this.#client.expect(config.connectTimeoutMs)
+    else this.#client.expect(this.isReceived ? upstreamTimeoutMs : config.stallTimeoutMs)
   }
 
   /** Something went on: an answer that has begun has another limit, and a body that still comes keeps it alive. */
@@ -470,7 +470,7 @@ export class Exchange extends Journey implements Asker {
     const unanswerable = error.entry.status === 0 || error.code === 'client_closed'
     if (this.#client.isClosed) this.settle()
     else if (this.isAnswered || unanswerable) this.#client.breakOff(this.minor)
-    else this.#answerWith(answerTo(error, this.accept, this.requestId, this.#noticeNow()))
+    else this.#answerWith(answerTo(error, this, this.#noticeNow()))
   }
 
   #answerWith({ status, head, body }: Answer): void {

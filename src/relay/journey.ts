@@ -7,9 +7,10 @@ import { clientOf, type Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
 import type { HeadReader } from './http1/head.ts'
 import { numberOf } from './http1/names.ts'
-import { requestFields } from './http1/outgoing.ts'
+import { requestFields, withPrefix } from './http1/outgoing.ts'
 import type { Request } from './http1/request.ts'
 import type { Known } from './known.ts'
+import type { Refused } from './refuse.ts'
 import { createRequestId } from './request-id.ts'
 import type { Route } from './route.ts'
 import type { Pool } from './upstream.ts'
@@ -25,7 +26,7 @@ export const LINGER_MS = 1_000
 /** Harmless in a log and in a header. */
 const SAFE_ID = /^[\w.:+/=@-]{1,128}$/
 
-export abstract class Journey implements Known, Waiter {
+export abstract class Journey implements Known, Refused, Waiter {
   readonly front: Front
   readonly #startedMs = performance.now()
   #settled = false
@@ -39,6 +40,8 @@ export abstract class Journey implements Known, Waiter {
   method = ''
   target = ''
   client: string
+  /** null: it is not found yet, or there is none. */
+  route: Route | null = null
   service: string | undefined
   serviceIndex = -1
   claim: Claim | null = null
@@ -93,6 +96,7 @@ export abstract class Journey implements Known, Waiter {
   /** @throws SlotgateError no_such_site or internal_path */
   protected find(request: Request): Route {
     const route = this.front.route(request)
+    this.route = route
     this.service = route.service.name
     this.serviceIndex = route.index
     return route
@@ -103,7 +107,7 @@ export abstract class Journey implements Known, Waiter {
    * waits already goes first.
    *
    * @returns where its release is reached, or why the service takes no requests
-   * @throws SlotgateError live_down
+   * @throws SlotgateError live_down or too_many_open_requests
    */
   protected enter({ index }: Route): Pool | Closed {
     const { table, worker, waiting } = this.front
@@ -114,10 +118,11 @@ export abstract class Journey implements Known, Waiter {
 
   /**
    * @returns where the release is reached whose slot it counts in
-   * @throws SlotgateError live_down
+   * @throws SlotgateError live_down or too_many_open_requests
    */
   protected entered(claim: Claim): Pool {
     this.claim = claim
+    this.#mustBeAmong(claim, this.route?.limits.openRequests ?? 0)
     const { release, pool } = this.front.upstreams.pick(claim)
     this.release = release
     return pool
@@ -137,6 +142,12 @@ export abstract class Journey implements Known, Waiter {
     return hold.withinMs
   }
 
+  /** It is counted already, so that no two threads can both take the last place. */
+  #mustBeAmong({ service, generation }: Claim, limit: number): void {
+    if (limit === 0 || this.front.table.claims(service, generation).requests <= limit) return
+    throw new SlotgateError('too_many_open_requests', { limit })
+  }
+
   protected stopWaiting(): void {
     if (this.#wait === null) return
     this.front.waiting.leave(this.#wait.service, this)
@@ -144,7 +155,7 @@ export abstract class Journey implements Known, Waiter {
     this.heldMs = this.ageMs
   }
 
-  /** @returns the fields that the app gets, each with its line end */
+  /** @returns the fields that any app would get, each with its line end */
   protected fieldsFor(request: Request, head: HeadReader): string {
     const { peer, trusted } = this.#from
     return requestFields(head, {
@@ -157,6 +168,11 @@ export abstract class Journey implements Known, Waiter {
       framing: request.framing,
       maxForwards: request.maxForwards,
     })
+  }
+
+  /** @returns the fields that the app of this service gets */
+  protected fieldsTo({ service }: Route, fields: string): string {
+    return service.stripPrefix ? withPrefix(fields, service.pathPrefix) : fields
   }
 
   protected toTunnel(): void {

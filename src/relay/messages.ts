@@ -25,10 +25,18 @@ export interface Placed {
   backend: Backend | null
 }
 
+/** What a worker thread is told before it listens, and of what it is told again when it changes. */
+export interface Told {
+  services: readonly ServiceConfig[]
+  /** Where all slots are reached. */
+  backends: readonly Placed[]
+}
+
 /** What a worker thread is asked to do, and what it answers with. Calls are begun in the order in which they come. */
 export interface Calls {
-  /** Takes over all backends, then listens. */
-  open(at: ListenAddress, options: { reusePort: boolean }, backends: readonly Placed[]): ListenAddress
+  /** Takes over what it is told, then listens. */
+  open(at: ListenAddress, options: { reusePort: boolean }, told: Told): ListenAddress
+  setServices(services: readonly ServiceConfig[]): void
   setBackend(placed: Placed): void
   letIn(service: number): void
   cut(service: number, generations: readonly number[], kind: ClaimKind): number

@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import { SlotgateError, toProblem } from '../errors.ts'
 import { dateField } from './http1/outgoing.ts'
 import { fieldLine, type Notice } from './pages.ts'
+import type { Route } from './route.ts'
 
 const RETRY_AFTER_S = '2'
 
@@ -12,15 +13,48 @@ const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
 /** To an `OPTIONS` that goes no further. */
 export const localAnswer = (): string => `HTTP/1.1 204 No Content\r\n${dateField()}Allow: ${METHODS}\r\n`
 
-const ENTITIES: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
-const escapeHtml = (text: string): string => text.replace(/[&<>"]/g, (character) => ENTITIES[character] ?? '')
+const ENTITIES: Record<string, string> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+const escapeHtml = (text: string): string =>
+  text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
 
-const page = (error: SlotgateError, status: number, requestId: string): string => `<!doctype html>
+/** For whoever has not written one. */
+const PAGE = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>${status} ${escapeHtml(error.code.replaceAll('_', ' '))}</title>
+<title>{status} {title}</title>
 <style>body{font:1rem/1.5 system-ui;max-width:34rem;margin:20vh auto;padding:0 1rem}small{color:#666}</style>
-<h1>${status}</h1><p>${escapeHtml(error.message)}</p><p><small>Request ${escapeHtml(requestId)}</small></p></html>
+<h1>{status}</h1><p>{sentence}</p><p><small>Request {request_id}</small></p></html>
 `
+
+/** The page of the service for this code, or else for its status. What else stands in braces there is its own. */
+function pageOf({ code, message }: SlotgateError, status: number, { requestId, route }: Refused): string {
+  const own = route?.service.errorPages ?? {}
+  const facts: Record<string, string> = {
+    code,
+    status: String(status),
+    title: code.replaceAll('_', ' '),
+    sentence: message,
+    request_id: requestId,
+  }
+  return (own[code] ?? own[status] ?? PAGE).replace(
+    /\{(code|status|title|sentence|request_id)\}/g,
+    (_, name) => escapeHtml(facts[name] ?? ''),
+  )
+}
+
+/** Whose request it is that is refused. */
+export interface Refused {
+  /** The client's `Accept`: a page for who names text/html, a problem document for everybody else. */
+  readonly accept: string
+  readonly requestId: string
+  /** null: its service was not found yet. */
+  readonly route: Route | null
+}
 
 export interface Answer {
   status: number
@@ -30,24 +64,18 @@ export interface Answer {
 }
 
 /**
- * @param accept the client's `Accept`: a page for who names text/html, a problem document for everybody else
  * @param notice what a page says while the app is developed
  * @returns the answer; it never holds an address, a path of this machine or a cause
  * @see RFC 9457
  */
-export function answerTo(
-  error: SlotgateError,
-  accept: string,
-  requestId: string,
-  notice: Notice | null = null,
-): Answer {
+export function answerTo(error: SlotgateError, refused: Refused, notice: Notice | null = null): Answer {
   const status = error.entry.status || 500
-  const html = /\btext\/html\b/i.test(accept)
+  const html = /\btext\/html\b/i.test(refused.accept)
   // The hints are for whoever operates this, and who asks here is anybody.
   const { hint: _, ...problem } = toProblem(error)
   const body = html
-    ? page(error, status, requestId) + (notice?.appendix ?? '')
-    : `${JSON.stringify({ ...problem, request_id: requestId })}\n`
+    ? pageOf(error, status, refused) + (notice?.appendix ?? '')
+    : `${JSON.stringify({ ...problem, request_id: refused.requestId })}\n`
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`,
     `Content-Type: ${html ? 'text/html; charset=utf-8' : 'application/problem+json'}`,

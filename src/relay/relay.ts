@@ -23,6 +23,8 @@ export interface Relay extends DataPlane {
    * @throws SlotgateError port_in_use or listen_failed
    */
   listen(): Promise<ListenAddress>
+  /** Takes over what a reload has changed of the services. */
+  setServices(services: readonly ServiceConfig[]): void
   /** Drops the kept connections to a retired release's addresses. */
   forget(addresses: readonly Address[]): void
   /** No new connections; open exchanges may finish within the time, then they are cut. No thread is left behind. */
@@ -57,6 +59,7 @@ export function createRelay(options: RelayOptions): Relay {
     meter,
     listen: () => doors.listen(),
     setBackend: (service, slot, backend) => doors.setBackend(service, slot, backend),
+    setServices: (changed) => doors.setServices(changed),
     letIn: (service) => doors.letIn(service),
     begin: (era) => meter.begin(era),
     exchanges: (service, generation) => meter.exchanges(service, generation),
@@ -81,6 +84,7 @@ function doorOfMainThread(
     threads: 0,
     listen: () => door.listen(listen, { reusePort: false }),
     setBackend: async (service, slot, backend) => door.setBackend(service, slot, backend),
+    setServices: (changed) => door.setServices(changed),
     letIn: (service) => door.letIn(service),
     cut: async (service, generations, kind) => door.cut(service, generations, kind),
     forget: (addresses) => door.forget(addresses),

@@ -1,5 +1,5 @@
 // Finding the service of a request by host and path, and keeping the app's internal paths off the front door. Pure.
-import type { ServiceConfig } from '../config/types.ts'
+import type { RelayConfig, ServiceConfig } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
 
 /** The path as sent, without query. */
@@ -55,10 +55,30 @@ export interface Routed {
   readonly target: string
 }
 
+/** What a request of a service may take. */
+export interface Limits {
+  /** 0: no limit. */
+  readonly bodyLimitBytes: number
+  readonly upstreamTimeoutMs: number
+  /** At once; 0: no limit. */
+  readonly openRequests: number
+}
+
 export interface Route {
   /** Index into the config's services, as the pointer table counts them. */
-  index: number
-  service: ServiceConfig
+  readonly index: number
+  readonly service: ServiceConfig
+  readonly limits: Limits
+}
+
+/**
+ * The target as the app gets it: byte for byte, or without the prefix that its service was found by, if it is to be taken
+ * off.
+ */
+export function targetFor(target: string, { pathPrefix, stripPrefix }: ServiceConfig): string {
+  if (!stripPrefix) return target
+  const rest = target.slice(pathPrefix.length)
+  return rest.startsWith('/') ? rest : `/${rest}`
 }
 
 /**
@@ -66,9 +86,17 @@ export interface Route {
  * @throws SlotgateError from that function: `no_such_site`, or `internal_path` for a path that only the internal
  *   port may answer, in whatever spelling the app's router would take for it
  */
-export function createRouter(services: readonly ServiceConfig[]): (request: Routed) => Route {
+export function createRouter(
+  services: readonly ServiceConfig[],
+  { bodyLimitBytes, upstreamTimeoutMs }: RelayConfig,
+): (request: Routed) => Route {
   const routes = services
-    .map((service, index) => ({ index, service, hidden: new Set(service.hiddenPaths.map(plainest)) }))
+    .map((service, index) => ({
+      index,
+      service,
+      limits: { bodyLimitBytes, upstreamTimeoutMs, ...service.limits },
+      hidden: new Set(service.hiddenPaths.map(plainest)),
+    }))
     .sort((one, other) => byPrecedence(one.service, other.service))
 
   return function route({ hostname, target }) {
@@ -78,7 +106,10 @@ export function createRouter(services: readonly ServiceConfig[]): (request: Rout
         (service.hosts.length === 0 || service.hosts.includes(hostname)) && isUnder(path, service.pathPrefix),
     )
     if (!found) throw new SlotgateError('no_such_site')
-    if (found.hidden.size > 0 && found.hidden.has(plainest(path))) throw new SlotgateError('internal_path')
+    // It is the app's router that would take the path for an internal one, so it is looked at as the app gets it.
+    if (found.hidden.size > 0 && found.hidden.has(plainest(targetFor(path, found.service)))) {
+      throw new SlotgateError('internal_path')
+    }
     return found
   }
 }

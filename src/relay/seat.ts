@@ -3,7 +3,7 @@ import type { ListenAddress } from '../config/types.ts'
 import { messageOf, reason } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
-import type { Birth, CallName, Calls, Placed } from './messages.ts'
+import type { Birth, CallName, Calls, Told } from './messages.ts'
 import type { Meter } from './meter.ts'
 import { Thread } from './thread.ts'
 
@@ -23,8 +23,8 @@ export interface SeatOptions {
   services: Birth['services']
   table: Table
   meter: Meter
-  /** Where all slots are reached now. */
-  backends(): readonly Placed[]
+  /** How things are now. */
+  told(): Told
   log: Logger
 }
 
@@ -32,7 +32,7 @@ export interface SeatOptions {
 export class Seat {
   readonly #options: SeatOptions
   #thread: Thread | null = null
-  /** Whether the thread has its backends: from then on it is told what changes. */
+  /** Whether the thread was told how things are: from then on it is told what changes. */
   #isOpen = false
   /** Where it listens; until it did for the first time, nobody is replaced. */
   #at: { address: ListenAddress; reusePort: boolean } | null = null
@@ -58,13 +58,13 @@ export class Seat {
   }
 
   /**
-   * Gives the thread its backends and lets it listen. From then on, whoever dies in this seat is replaced.
+   * Tells the thread how things are and lets it listen. From then on, whoever dies in this seat is replaced.
    *
    * @throws SlotgateError port_in_use or listen_failed; Error if it ended meanwhile
    */
   async open(at: ListenAddress, reusePort: boolean): Promise<ListenAddress> {
     this.#isOpen = true
-    const address = await this.call('open', [at, { reusePort }, this.#options.backends()], OPEN_MS)
+    const address = await this.call('open', [at, { reusePort }, this.#options.told()], OPEN_MS)
     if (!address)
       throw new Error(`thread ${this.#options.worker} of the front door ended while it was opened`)
     this.#at = { address, reusePort }

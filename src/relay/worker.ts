@@ -56,10 +56,13 @@ async function answer(call: Call): Promise<void> {
 function act(call: Call): unknown {
   switch (call.name) {
     case 'open': {
-      const [at, options, backends] = call.args
+      const [at, options, { services, backends }] = call.args
+      door.setServices(services)
       for (const { service, slot, backend } of backends) door.setBackend(service, slot, backend)
       return door.listen(at, options)
     }
+    case 'setServices':
+      return door.setServices(...call.args)
     case 'setBackend': {
       const [{ service, slot, backend }] = call.args
       return door.setBackend(service, slot, backend)

@@ -1,5 +1,5 @@
 // The worker threads of the front door, as one: all listen on the same port, and what one is told, all are. Main thread.
-import type { Address, ListenAddress } from '../config/types.ts'
+import type { Address, ListenAddress, ServiceConfig } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import type { Backend } from '../slots/occupants.ts'
@@ -11,7 +11,7 @@ import { canBeShared, mustBeFree } from './sharing.ts'
 /** A thread that takes longer than this to answer is stuck; a switch is refused rather than kept waiting. */
 const ANSWER_MS = 2_000
 
-export interface WorkersOptions extends Omit<SeatOptions, 'worker' | 'backends'> {
+export interface WorkersOptions extends Omit<SeatOptions, 'worker' | 'told'> {
   listen: ListenAddress
   /** At least one. */
   threads: number
@@ -21,10 +21,12 @@ export interface WorkersOptions extends Omit<SeatOptions, 'worker' | 'backends'>
 export class Workers {
   readonly #options: WorkersOptions
   readonly #backends = new Map<string, Placed>()
+  #services: readonly ServiceConfig[]
   #seats: readonly Seat[] = []
 
   constructor(options: WorkersOptions) {
     this.#options = options
+    this.#services = options.services
   }
 
   get threads(): number {
@@ -35,11 +37,8 @@ export class Workers {
   async listen(): Promise<ListenAddress> {
     const { listen } = this.#options
     const count = await this.#affordable()
-    const backends = () => [...this.#backends.values()]
-    this.#seats = Array.from(
-      { length: count },
-      (_, worker) => new Seat({ ...this.#options, worker, backends }),
-    )
+    const told = () => ({ services: this.#services, backends: [...this.#backends.values()] })
+    this.#seats = Array.from({ length: count }, (_, worker) => new Seat({ ...this.#options, worker, told }))
     try {
       await Promise.all(this.#seats.map((seat) => seat.start()))
       return await this.#open(listen, count > 1)
@@ -75,6 +74,11 @@ export class Workers {
     const placed = { service, slot, backend }
     this.#backends.set(`${service}/${slot}`, placed)
     await Promise.all(this.#askAll('setBackend', [placed]))
+  }
+
+  setServices(services: readonly ServiceConfig[]): void {
+    this.#services = services
+    void this.#askThoseWhoAnswer('setServices', [services])
   }
 
   letIn(service: number): void {

@@ -294,9 +294,7 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
   [
     'no command',
     'services:\n  app:\n    releases: { cwd: x }\n    first: r1\n',
-    [
-      '3:5 services.app.releases.command: is missing; it is the program and its arguments',
-    ],
+    ['3:5 services.app.releases.command: is missing; it is the program and its arguments'],
   ],
   [
     'an argument with a NUL',
@@ -325,9 +323,7 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
   [
     'no image',
     'services:\n  app:\n    releases: { driver: docker, command: [x] }\n    first: r1\n',
-    [
-      '3:5 services.app.releases.image: is missing; it is the image of a release, such as "shop:{release}"',
-    ],
+    ['3:5 services.app.releases.image: is missing; it is the image of a release, such as "shop:{release}"'],
   ],
   [
     'what a container cannot have',
@@ -698,6 +694,9 @@ t.test('what is not written has its default', async (t) => {
         name: 'app',
         hosts: [],
         pathPrefix: '/',
+        stripPrefix: false,
+        limits: { openRequests: 0 },
+        errorPages: {},
         releases: {
           driver: 'process',
           command: ['node', 'server.js'],
@@ -1014,4 +1013,56 @@ t.test('no text makes the check throw', async (t) => {
     { numRuns: 700 },
   )
   t.pass('every text was either taken or refused with a reason')
+})
+
+t.test('a service may have limits, error pages and previews of its own', async (t) => {
+  const readFile = (path: string) => ({ content: `page ${path}`, mode: 0o644 })
+  const { config } = checkConfig(
+    `${SERVICE}    path_prefix: /app
+    strip_prefix: on
+    limits: { body_limit: off, upstream_timeout: 5s, open_requests: 20 }
+    error_pages: { 503: busy.html, upstream_refused: /pages/down.html }
+    preview: { hosts: [Preview.test] }
+`,
+    { file: '/etc/slotgate/proxy.config.yaml', env, readFile },
+  )
+  t.match(config?.services[0], {
+    stripPrefix: true,
+    limits: { bodyLimitBytes: 0, upstreamTimeoutMs: 5_000, openRequests: 20 },
+    errorPages: { 503: 'page /etc/slotgate/busy.html', upstream_refused: 'page /pages/down.html' },
+    preview: { hosts: ['preview.test'] },
+  })
+})
+
+t.test('error pages that would never be shown, or cost too much, are problems', async (t) => {
+  const of = (line: string) => problemsOf(`${SERVICE}    ${line}\n`)
+  t.match(
+    of('error_pages: { 200: a.html, schema_dirty: b.html, constructor: c.html, worker_died: d.html }'),
+    [
+      /error_pages\.200: is no status from 400 to 599/,
+      /error_pages\.schema_dirty: is no status/,
+      /error_pages\.constructor: is no status/,
+      /error_pages\.worker_died: is no status/,
+    ],
+  )
+  t.match(of('error_pages: { 503: none.html }'), [/error_pages\.503: cannot be read/])
+  const readFile = () => ({ content: 'ä'.repeat(32 * 1024 + 1), mode: 0o644 })
+  const { problems } = checkConfig(`${SERVICE}    error_pages: { 503: large.html }\n`, {
+    file: 'x.yaml',
+    env,
+    readFile,
+  })
+  t.match(problems, [{ sentence: /has 65538 bytes; 65536 are the limit/ }])
+})
+
+t.test('a prefix that is not there cannot be taken off', async (t) => {
+  t.match(problemsOf(`${SERVICE}    strip_prefix: on\n`), [
+    /strip_prefix: is on, and there is no path_prefix/,
+  ])
+})
+
+t.test('a host of a preview is claimed like any other', async (t) => {
+  t.match(problemsOf(`${SERVICE}    hosts: [a.test]\n    preview: { hosts: [a.test] }\n`), [
+    /preview\.hosts: names a\.test twice/,
+  ])
 })

@@ -10,7 +10,7 @@ function headOf(host: string, target: string) {
   const head = new HeadReader(RELAY_CONFIG)
   const octets = Buffer.from(`GET ${target} HTTP/1.1\r\nHost: ${host}\r\n\r\n`, 'latin1')
   head.readRequest(octets, 0, octets.length)
-  return screen(head, RELAY_CONFIG)
+  return screen(head)
 }
 
 const SERVICES = [
@@ -36,10 +36,10 @@ const FOUND: [host: string, url: string, name: string][] = [
 ]
 
 t.test('a service is found by host first, then by the longest prefix that ends at a segment', async (t) => {
-  const route = createRouter(SERVICES)
+  const route = createRouter(SERVICES, RELAY_CONFIG)
   for (const [host, url, name] of FOUND)
     t.equal(route(headOf(host, url)).service.name, name, `${host} ${url}`)
-  const none = createRouter([service({ hosts: ['shop.test'], pathPrefix: '/app' })])
+  const none = createRouter([service({ hosts: ['shop.test'], pathPrefix: '/app' })], RELAY_CONFIG)
   t.throws(() => none(headOf('shop.test', '/apple')), { code: 'no_such_site' })
   t.throws(() => none(headOf('other.test', '/app')), new SlotgateError('no_such_site'))
 })

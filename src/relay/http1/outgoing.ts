@@ -144,6 +144,25 @@ export interface RequestFacts {
   maxForwards: number | undefined
 }
 
+/** A path, and nothing that could end the field or begin another member of it. */
+const PREFIX = /^(?:\/[\w.~!$&'()*+;=:@%-]+)+$/
+
+/**
+ * Tells the app below which prefix its paths are reached; behind that of a trusted proxy, which takes off one of its own.
+ *
+ * @param fields by `requestFields`
+ */
+export function withPrefix(fields: string, prefix: string): string {
+  const outer: string[] = []
+  const others = fields.replace(/^x-forwarded-prefix: ?(.*)\r\n/gim, (_, value: string) => {
+    outer.push(value)
+    return ''
+  })
+  const [before = ''] = outer
+  const known = outer.length === 1 && PREFIX.test(before) ? before : ''
+  return `${others}X-Forwarded-Prefix: ${known}${prefix}\r\n`
+}
+
 const forwardedIn = (head: HeadReader): ForwardedIn => ({
   for: head.values('x-forwarded-for'),
   proto: head.values('x-forwarded-proto').at(-1),

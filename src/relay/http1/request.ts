@@ -221,16 +221,13 @@ function asksForWebSocket(head: HeadReader, framing: Framing): boolean {
  *   such a request ends is anybody's guess
  * @see HTTP.md §2.3 rule 3, RFC 9112 §3.2 and §6
  */
-export function screen(head: HeadReader, { bodyLimitBytes }: RelayConfig): Request {
+export function screen(head: HeadReader): Request {
   const { method, minor } = head
   checkMethod(method)
   const host = readHost(head)
   const hostname = hostnameFor(host)
   const target = readTarget(head.target, method, host)
   const framing = declaredFraming(head) ?? NO_BODY
-  if (bodyLimitBytes > 0 && framing.kind === 'length' && framing.bytes > bodyLimitBytes) {
-    throw new SlotgateError('request_too_large', { limit_bytes: bodyLimitBytes })
-  }
   const hops = readMaxForwards(head, method)
   if (timesPassed(head) >= PASSES) throw new SlotgateError('loop_detected')
   return {
@@ -246,4 +243,15 @@ export function screen(head: HeadReader, { bodyLimitBytes }: RelayConfig): Reque
     maxForwards: hops === undefined ? undefined : hops - 1,
     local: target === '*' || hops === 0,
   }
+}
+
+/**
+ * @param receivedBytes of the body so far
+ * @param limitBytes 0: none
+ * @throws SlotgateError request_too_large: it is, or says that it will be
+ */
+export function bodyMustFit({ framing }: Request, receivedBytes: number, limitBytes: number): void {
+  if (limitBytes === 0) return
+  const bytes = framing.kind === 'length' ? framing.bytes : receivedBytes
+  if (bytes > limitBytes) throw new SlotgateError('request_too_large', { limit_bytes: limitBytes })
 }

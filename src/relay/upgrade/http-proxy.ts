@@ -64,12 +64,12 @@ export function sendUpgrade(
   let asked: ClientRequest | undefined
   proxy.once('proxyReqWs', (ask) => {
     asked = ask
+    // http-proxy makes `/a` of `//a`; before the head is made, the path can still become the one that is meant.
+    ask.path = outgoing.target
   })
   proxy.ws(request, client, early, optionsOf(outgoing), listener.failed)
   if (!asked) throw new Error('http-proxy did not send the upgrade')
   hold(asked, listener)
-  // http-proxy makes `/a` of `//a`; while the head is not written, the path can still become the client's own.
-  asked.path = outgoing.target
   return asked
 }
 

@@ -20,6 +20,7 @@ import { type Request, screen } from '../http1/request.ts'
 import { screenResponse } from '../http1/response.ts'
 import { Journey, LINGER_MS } from '../journey.ts'
 import { answerTo, asSlotgateError, upstreamFailure } from '../refuse.ts'
+import { type Route, targetFor } from '../route.ts'
 import { ANSWER_FIELDS, type Pool } from '../upstream.ts'
 import { Frames, GOING_AWAY } from './frames.ts'
 import { type AnswerHead, type Fields, sendUpgrade } from './http-proxy.ts'
@@ -112,7 +113,7 @@ export class Tunnel extends Journey {
     super(front, from)
     this.#socket = socket
     this.read(front.heads)
-    this.#request = screen(front.heads, front.config)
+    this.#request = screen(front.heads)
     this.#fields = this.fieldsFor(this.#request, front.heads)
     socket.on('error', () => socket.destroy())
     socket.once('close', () => this.#clientClosed())
@@ -153,8 +154,7 @@ export class Tunnel extends Journey {
   }
 
   /** @returns where its release is reached, once it is counted there; while the service takes no requests, it waits */
-  async #admitted(): Promise<Pool> {
-    const route = this.find(this.#request)
+  async #admitted(route: Route): Promise<Pool> {
     const pool = this.enter(route)
     if (typeof pool !== 'string') return pool
     this.#expect(this.wait(pool, route), () => pool)
@@ -178,18 +178,21 @@ export class Tunnel extends Journey {
 
   /** @returns the app's answer; with the app's side of the tunnel if it has switched */
   async #asked(request: IncomingMessage, early: Buffer): Promise<Answered> {
-    const { connectTimeoutMs, upstreamTimeoutMs } = this.front.config
+    const { connectTimeoutMs } = this.front.config
     this.#abandoned.signal.throwIfAborted()
-    const { address } = await this.#admitted()
+    const route = this.find(this.#request)
+    const { upstreamTimeoutMs } = route.limits
+    const { address } = await this.#admitted(route)
     this.#abandoned.signal.throwIfAborted()
     const { promise, resolve, reject } = Promise.withResolvers<Answered>()
     const startedMs = this.ageMs
-    const fields = asObject(this.#fields + UPGRADE)
+    const target = targetFor(this.#request.target, route.service)
+    const fields = asObject(this.fieldsTo(route, this.#fields) + UPGRADE)
     const ask = sendUpgrade(
       request,
       this.#socket,
       early,
-      { address, target: this.#request.target, fields },
+      { address, target, fields },
       {
         informed: (answer) => this.#inform(answer, reject),
         answered: (answer) => resolve({ answer, app: null }),
@@ -400,7 +403,7 @@ export class Tunnel extends Journey {
     if (this.status === 101 || client.destroyed) return
     if (this.status !== 0 || error.entry.status === 0 || error.code === 'client_closed')
       return void client.destroy()
-    const { status, head, body } = answerTo(error, this.accept, this.requestId)
+    const { status, head, body } = answerTo(error, this)
     this.status = status
     this.bytes = Buffer.byteLength(body)
     client.end(`${head}Connection: close\r\n\r\n${body}`)

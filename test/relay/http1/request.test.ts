@@ -5,6 +5,7 @@ import { type Code, SlotgateError } from '../../../src/errors.ts'
 import { HeadReader, Malformed, TooLong, TooManyFields } from '../../../src/relay/http1/head.ts'
 import {
   asRefusal,
+  bodyMustFit,
   declaredFraming,
   isPersistent,
   type Request,
@@ -13,7 +14,7 @@ import {
 import { RELAY_CONFIG } from '../support.ts'
 import { each, octets, requestOf, responseOf, thrownBy } from './support.ts'
 
-const screened = (lines = '', first?: string): Request => screen(requestOf(lines, first), RELAY_CONFIG)
+const screened = (lines = '', first?: string): Request => screen(requestOf(lines, first))
 
 /** How it is refused: a code of ours, or `malformed`; `taken` if it is not. */
 function outcomeOf(act: () => unknown): Code | 'malformed' | 'taken' {
@@ -32,7 +33,7 @@ function outcomeOfAll(lines: string, first = 'GET / HTTP/1.1'): ReturnType<typeo
   const text = octets(`${first}\r\n${lines}\r\n`)
   return outcomeOf(() => {
     head.readRequest(text, 0, text.length)
-    return screen(head, RELAY_CONFIG)
+    return screen(head)
   })
 }
 
@@ -136,7 +137,7 @@ t.test('each of more hosts than are remembered gets its own name', async (t) => 
     for (let at = 0; at < 600; at++) {
       const text = octets(`GET / HTTP/1.1\r\nHost: H${at}.test.:80\r\n\r\n`)
       head.readRequest(text, 0, text.length)
-      const { host, hostname } = screen(head, RELAY_CONFIG)
+      const { host, hostname } = screen(head)
       if (hostname !== `h${at}.test` || host !== `H${at}.test.:80`) t.fail(`${host} is ${hostname}`)
     }
   }
@@ -283,14 +284,13 @@ t.test('a message that declares nothing declares nothing', async (t) => {
 })
 
 t.test('a body above the limit is refused by what it declares, and one at the limit is not', async (t) => {
-  const limits = { ...RELAY_CONFIG, bodyLimitBytes: 10 }
-  const of = (length: number) => outcomeOf(() => screen(requestOf(`Content-Length: ${length}\r\n`), limits))
-  t.equal(of(10), 'taken')
-  t.equal(of(11), 'request_too_large')
-  t.equal(
-    outcomeOf(() => screen(requestOf('Transfer-Encoding: chunked\r\n'), limits)),
-    'taken',
-  )
+  const of = (lines: string, received: number, limit = 10) =>
+    outcomeOf(() => bodyMustFit(screened(lines), received, limit))
+  t.equal(of('Content-Length: 10\r\n', 0), 'taken')
+  t.equal(of('Content-Length: 11\r\n', 0), 'request_too_large')
+  t.equal(of('Content-Length: 11\r\n', 0, 0), 'taken')
+  t.equal(of('Transfer-Encoding: chunked\r\n', 10), 'taken')
+  t.equal(of('Transfer-Encoding: chunked\r\n', 11), 'request_too_large')
 })
 
 t.test(
