@@ -15,13 +15,26 @@ export async function processIds(): Promise<number[]> {
   return names.filter((name) => /^\d+$/.test(name)).map(Number)
 }
 
-/** The port of each listening socket, by the socket's inode. */
-async function listeningSockets(net = '/proc/net'): Promise<Map<string, number>> {
+interface Listener {
+  inode: string
+  /** In the kernel's own hexadecimal. */
+  host: string
+  port: number
+}
+
+async function listeners(net = '/proc/net'): Promise<Listener[]> {
   const tables = await Promise.all([`${net}/tcp`, `${net}/tcp6`].map(readText))
   const rows = tables.flatMap((table) => table.split('\n').slice(1)).map((line) => line.trim().split(/\s+/))
   const listening = rows.filter((row) => row[3] === LISTEN_STATE)
-  return new Map(listening.map((row) => [row[9] ?? '', Number.parseInt(row[1]?.split(':')[1] ?? '0', 16)]))
+  return listening.map((row) => {
+    const [host = '', port = '0'] = row[1]?.split(':') ?? []
+    return { inode: row[9] ?? '', host, port: Number.parseInt(port, 16) }
+  })
 }
+
+/** The port of each listening socket, by the socket's inode. */
+const listeningSockets = async (): Promise<Map<string, number>> =>
+  new Map((await listeners()).map(({ inode, port }) => [inode, port]))
 
 /** The inodes of a process's sockets; none where it is gone or belongs to another user. */
 async function socketsOf(pid: number): Promise<string[]> {
@@ -39,10 +52,13 @@ export async function listeningPortsOf(pids: readonly number[]): Promise<number[
   return [...new Set(ports)].sort((a, b) => a - b)
 }
 
-/** @returns the ports on which anything listens in the network that this process is in, in order */
-export async function listeningPortsBeside(pid: number): Promise<number[]> {
-  const sockets = await listeningSockets(`/proc/${pid}/net`)
-  return [...new Set(sockets.values())].sort((a, b) => a - b)
+/** 127.0.0.0/8 and ::1; the octets of each group of four are in the order of a little-endian machine. */
+const LOOPBACK = /^(?:.{6}7F|0{24}01000000)$/
+
+/** @returns the ports that are open to others in the network that this process is in, in order */
+export async function openPortsAround(pid: number): Promise<number[]> {
+  const open = (await listeners(`/proc/${pid}/net`)).filter(({ host }) => !LOOPBACK.test(host))
+  return [...new Set(open.map(({ port }) => port))].sort((a, b) => a - b)
 }
 
 /** The error for a listener that could not be opened: `port_in_use` with who is to be looked for, or `listen_failed`. */

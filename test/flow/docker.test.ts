@@ -1,8 +1,9 @@
 // Releases that are images, on a real engine.
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { testDriver } from '../support/driver-tests.ts'
 import { openEngine } from '../support/engine.ts'
-import { APP, World } from '../support/world.ts'
+import { APP, type Manners, World } from '../support/world.ts'
 
 const FITS = { min: 41, max: 43 }
 const ROOT = join(import.meta.dirname, '..', '..')
@@ -10,7 +11,7 @@ const ROOT = join(import.meta.dirname, '..', '..')
 const engine = await openEngine(t)
 const skip = typeof engine === 'string' ? `no engine can run here: ${engine}` : false
 
-async function createWorld(t: Test): Promise<World> {
+async function createWorld(t: Test, network?: string): Promise<World> {
   if (typeof engine === 'string') throw new Error(engine)
   const world = await World.create(t)
   world.command = [APP]
@@ -18,11 +19,24 @@ async function createWorld(t: Test): Promise<World> {
     'driver: docker',
     `engine: ${engine.host}`,
     `image: ${engine.image}`,
-    `network: ${engine.network}`,
+    `network: ${network ?? engine.network}`,
     `volumes: ["${ROOT}:${ROOT}:ro", "${world.folder}:${world.folder}", "${world.folder}/releases/{release}:/app"]`,
   ]
   return world
 }
+
+testDriver(t, {
+  name: 'docker',
+  ...(skip && { skip }),
+  async create(t) {
+    const world = await createWorld(t)
+    const addRelease = async (id: string, manners: Manners) => {
+      await world.addRelease(id, manners)
+      return id
+    }
+    return { world, node: [], addRelease }
+  },
+})
 
 t.test('a deploy boots a container, and a rollback finds it as it runs', { skip }, async (t) => {
   const world = await createWorld(t)

@@ -1,7 +1,7 @@
 // Take-over: slotgate is killed and started again; what it had booted goes on as it was, and what belongs to nobody ends.
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -56,66 +56,6 @@ async function killed({ world, served }: Started, t: Test): Promise<Started> {
 const eventsOf = async (world: World, name: string) =>
   (await world.history()).filter(({ event }) => event === name)
 
-const outputs = (world: World) => readdir(join(world.stateDir, 'output'))
-
-t.test(
-  'live and previous release run on where they ran, under load, and the next switch is a plain one',
-  async (t) => {
-    const { world, served } = await started(t, 'r42', 'r43', 'r44')
-    await world.deploy('r42')
-    await world.deploy('r43')
-    const before = await world.status()
-    const [live = '', idle = ''] = [before.live?.public_urls[0], before.idle.public_urls[0]]
-    // Around slotgate: what the app answers while there is none.
-    const asked = { answered: 0, failed: 0, on: true }
-    const asking = (async () => {
-      while (asked.on) {
-        const { statusCode, body } = await request(live)
-        await body.dump()
-        asked[statusCode === 200 ? 'answered' : 'failed']++
-      }
-    })()
-    const pushing = { on: true }
-    const push = async () => {
-      while (pushing.on) await world.get().catch(() => {})
-    }
-    const load = [push(), push(), push()]
-    await kill(served)
-    t.equal((await request(idle)).statusCode, 200)
-    const again = await world.spawn(t)
-    pushing.on = false
-    asked.on = false
-    await Promise.all([...load, asking])
-    t.equal(asked.failed, 0)
-    const after = await world.status()
-    t.same(worldOf(after), worldOf(before))
-    t.match(after, { live: { taken_over: true, restarts: 0 }, idle: { taken_over: true } })
-    const boots = (await eventsOf(world, 'taken_over')).map(({ release, slot, pid }) => ({
-      release,
-      slot,
-      pid,
-    }))
-    t.same(
-      boots.sort((a, b) => String(a.release).localeCompare(String(b.release))),
-      [
-        { release: 'r42', slot: 'blue', pid: before.idle.pid },
-        { release: 'r43', slot: 'green', pid: before.live?.pid },
-      ],
-    )
-    t.same(await eventsOf(world, 'leftover_stopped'), [])
-
-    t.equal((await world.rollback()).status, 200)
-    t.match(await world.get(), { status: 200, release: 'r42' })
-    t.equal((await world.status()).live?.pid, before.idle.pid, 'the kept process took the traffic')
-    t.equal((await world.deploy('r44')).status, 200)
-    await world.until(async () => !(await isRunning(before.live?.pid ?? 0)), 'the end of what lost its slot')
-    again.kill('SIGTERM')
-    t.equal(await again.exited, 0)
-    t.same(await outputs(world), [], 'nothing of it is left')
-    t.equal(await isRunning(before.idle.pid ?? 0), false, 'an ordinary stop stops what was taken over')
-  },
-)
-
 t.test('what is staged stays staged, before and after the first promotion', async (t) => {
   let one = await started(t, 'r42', 'r43')
   const { world } = one
@@ -133,37 +73,6 @@ t.test('what is staged stays staged, before and after the first promotion', asyn
   t.equal((await world.promote()).status, 200)
   t.match(await world.get(), { status: 200, release: 'r43' })
 })
-
-t.test('a rehearsal that was allowed and took the traffic is taken over as what it became', async (t) => {
-  let one = await started(t, 'r42', 'r43', 'r44')
-  const { world } = one
-  for (const release of ['r42', 'r43', 'r44']) await world.deploy(release)
-  t.equal((await world.rollback('r42')).status, 200)
-  const before = await world.status()
-  one = await killed(one, t)
-  t.same(worldOf(await world.status()), worldOf(before))
-})
-
-t.test(
-  'a release that dies after it was taken over is noticed, said, and started again; its last lines are there',
-  async (t) => {
-    const one = await started(t, 'r42')
-    const { world } = one
-    await world.deploy('r42')
-    const pid = (await world.status()).live?.pid ?? 0
-    await killed(one, t)
-    process.kill(pid, 'SIGKILL')
-    const restarted = ({ live }: ServiceStatus) => live?.restarts === 1 && live.healthy
-    await world.until(async () => restarted(await world.status()), 'the restart')
-    const [exited] = await eventsOf(world, 'exited')
-    t.match(exited, { release: 'r42', detail: /nobody saw/, output: /ready/ })
-    const { live } = await world.status()
-    t.match(live, { healthy: true, taken_over: false })
-    t.not(live?.pid, pid)
-    t.equal((await world.get()).status, 200)
-    await world.until(async () => (await outputs(world)).length <= 2, 'the end of its file')
-  },
-)
 
 t.test('what dies while the start still looks after another service is started again once', async (t) => {
   const world = await World.create(t)
@@ -206,33 +115,6 @@ t.test('what dies while the start still looks after another service is started a
   t.same(await of('leftover_stopped'), [])
   const { pid: last } = (await world.status()).live ?? {}
   t.equal(await isRunning(last ?? 0), true)
-})
-
-t.test('what an app writes while there is no slotgate is in the log of the next one, once', async (t) => {
-  const script = `
-    const { createServer } = require('node:http')
-    const { HOST, PORT, INTERNAL_PORT, SLOTGATE_BOOT_ID: boot_id } = process.env
-    const schema = { current_schema_version: 42, code_min_schema_version: 42, code_max_schema_version: 42, compatible: true, boot_id }
-    createServer((req, res) => { console.log('says', req.url); res.end() }).listen(PORT, HOST)
-    createServer((req, res) => res.end(JSON.stringify(schema))).listen(INTERNAL_PORT, HOST)
-  `
-  const world = await World.create(t)
-  await world.addRelease('r42', { min: 41, max: 43 })
-  world.command = [process.execPath, '-e', script]
-  const served = await world.spawn(t)
-  await world.deploy('r42')
-  await world.get('/before')
-  const said = (what: string) => world.logLines.filter((line) => line.includes(`says /${what}`)).length
-  await world.until(async () => said('before') === 1, 'the first line')
-  const url = (await world.status()).live?.public_urls[0] ?? ''
-  await kill(served)
-  await (await request(`${url}/between`)).body.dump()
-  await world.spawn(t)
-  await world.get('/after')
-  await world.until(async () => said('after') === 1, 'the last line')
-  t.same([said('before'), said('between'), said('after')], [1, 1, 1])
-  const [file = ''] = (await outputs(world)).filter((name) => name.endsWith('.log'))
-  t.equal((await stat(join(world.stateDir, 'output', file))).mode & 0o077, 0, 'for its owner alone')
 })
 
 t.test(
@@ -281,26 +163,6 @@ t.test(
     t.match(await world.status(), { live: { taken_over: true }, idle: { release: 'r42', pid: null } })
   },
 )
-
-t.test('a boot that was under way is nobody’s: it is stopped, and the slot is as before', async (t) => {
-  const one = await started(t, 'r42', 'slow')
-  const { world } = one
-  await world.addRelease('slow', { min: 41, max: 43, unhealthy: true })
-  await world.deploy('r42')
-  const { pid: live } = (await world.status()).live ?? {}
-  const staging = world.stage('slow').catch(() => null)
-  const booting = () =>
-    world.until(async () => {
-      const [newest] = await eventsOf(world, 'booting')
-      return newest?.release === 'slow' && Number(newest.pid)
-    }, 'the boot')
-  const pid = await booting()
-  await kill(one.served)
-  await staging
-  await world.spawn(t)
-  t.equal(await isRunning(pid), false)
-  t.match(await world.status(), { live: { pid: live, taken_over: true }, idle: { state: 'empty' } })
-})
 
 t.test(
   'where slotgate cannot start, what it would have taken over runs on for the next attempt',

@@ -50,33 +50,6 @@ const request = {
   signal: new AbortController().signal,
 } as const
 
-t.test(
-  'a process gets what the contract names, its own variables, and nothing that is slotgate’s',
-  async (t) => {
-    process.env.SLOTGATE_KEY = 'secret.key'
-    t.teardown(() => delete process.env.SLOTGATE_KEY)
-    const { driver } = await createDriver(t, SERVES)
-    const instance = await driver.boot({ ...request, rehearsal: true })
-    t.teardown(() => instance.stop(500))
-    const { internal } = instance
-    const response = await fetch(`http://127.0.0.1:${internal.kind === 'tcp' ? internal.port : 0}/`)
-    const env = (await response.json()) as Record<string, string>
-    t.match(env, {
-      COLOUR: 'r1',
-      HOST: '127.0.0.1',
-      PORT: /^\d+$/,
-      SLOTGATE: '1',
-      SLOTGATE_SERVICE: 'invoices',
-      SLOTGATE_SLOT: 'blue',
-      SLOTGATE_RELEASE: 'r1',
-      SLOTGATE_BOOT_ID: instance.bootId,
-      SLOTGATE_REHEARSAL: '1',
-      INTERNAL_PORT: String(internal.kind === 'tcp' ? internal.port : 0),
-    })
-    t.equal(env.SLOTGATE_KEY, undefined)
-  },
-)
-
 t.test('a journal that cannot be written keeps no release from being booted', async (t) => {
   const { driver, journal } = await createDriver(t, SERVES)
   await journal.close()
@@ -100,20 +73,6 @@ t.test('stopping reaches what the process started, and what ignores SIGTERM', as
   await instance.stop(200)
   t.equal(await isRunning(instance.pid ?? 0), false)
   t.equal(await isRunning(child), false)
-})
-
-t.test('a line without end is kept in pieces, and of many lines the last 200', async (t) => {
-  const { driver, lines } = await createDriver(
-    t,
-    `process.stdout.write('x'.repeat(100_000) + '\\n' + Array.from({ length: 300 }, (_, n) => 'line ' + n + '\\n').join('') + Buffer.from([0xff, 0x0a]).toString('latin1'), () => process.exit(4))`,
-  )
-  const error = await driver.boot(request).catch((thrown) => thrown)
-  t.match(error, { code: 'target_boot_failed', facts: { detail: /exit code 4/ } })
-  t.equal(error.facts.output.length, 200)
-  t.equal(error.facts.output.at(-2), 'line 299')
-  t.ok(lines.every((line) => line.length < 80_000))
-  const kept = lines.map((line) => JSON.parse(line).msg).filter((text) => /^x+$/.test(text))
-  t.equal(kept.join('').length, 100_000, 'nothing of it is lost')
 })
 
 t.test('a boot that is not wanted any more ends, and its process with it', async (t) => {

@@ -26,21 +26,39 @@ export interface TestEngine extends Engine {
 
 /** @returns the engine, which ends with the test file; or why none can run here */
 export async function openEngine(t: Pick<Test, 'teardown'>): Promise<TestEngine | string> {
-  const { DOCKER_HOST: given } = process.env
-  if (given !== undefined && !given.startsWith('unix://'))
-    return `DOCKER_HOST is ${given}, and no local socket`
-  const host = given ?? (await startEngine(t))
+  const host = await findEngine(t)
   if (!host.startsWith('unix://')) return host
-  const socket = host.slice('unix://'.length)
-  const engine = engineAt({ kind: 'unix', path: socket })
+  const engine = engineAt({ kind: 'unix', path: host.slice('unix://'.length) })
   const name = `slotgate-test-${randomUUID().slice(0, 8)}`
+  const image = `${name}:node`
+  t.teardown(() => removeAll(engine, name))
   await engine.ask({ method: 'POST', path: '/networks/create', body: { Name: name } })
-  await importImage(socket, `${name}:node`)
-  t.teardown(async () => {
-    await engine.ask({ method: 'DELETE', path: `/networks/${name}` })
-    await engine.ask({ method: 'DELETE', path: `/images/${name}:node?force=1` })
-  })
-  return { ...engine, host, image: `${name}:node`, network: name }
+  const node = [
+    '-h',
+    '--transform',
+    `s,^${process.execPath}$,/usr/bin/node,`,
+    ...(await filesOf(process.execPath)),
+  ]
+  await importImage(host, { image, files: node, changes: ['WORKDIR /app', 'ENTRYPOINT ["/usr/bin/node"]'] })
+  return { ...engine, host, image, network: name }
+}
+
+/** @returns where an engine listens, as `unix://…`; or why there is none */
+export async function findEngine(t: Pick<Test, 'teardown'>): Promise<string> {
+  const { DOCKER_HOST: given } = process.env
+  if (given === undefined) return startEngine(t)
+  return given.startsWith('unix://') ? given : `DOCKER_HOST is ${given}, and no local socket`
+}
+
+/** Leaves the engine, and the bridges of this machine, as they were, also after a test that failed. */
+async function removeAll(engine: Engine, name: string): Promise<void> {
+  const filters = encodeURIComponent(JSON.stringify({ ancestor: [`${name}:node`] }))
+  const path = `/containers/json?all=1&filters=${filters}`
+  const containers = (await engine.ask({ method: 'GET', path })) as { Id: string }[]
+  for (const { Id } of containers)
+    await engine.ask({ method: 'DELETE', path: `/containers/${Id}?force=1&v=1` })
+  await engine.ask({ method: 'DELETE', path: `/networks/${name}` })
+  await engine.ask({ method: 'DELETE', path: `/images/${name}:node?force=1` })
 }
 
 /** @returns where it listens, or why it does not */
@@ -91,16 +109,33 @@ async function removeFolder(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true })
 }
 
-/** Brings in an image made of this very Node and the libraries it needs: no registry has to be reached. */
-async function importImage(socket: string, image: string): Promise<void> {
-  const { stdout } = await run('ldd', [process.execPath])
-  const libraries = [...stdout.matchAll(/\/\S+/g)].map(([path]) => path)
-  const rename = `s,^${process.execPath}$,/usr/bin/node,`
-  const tar = spawn('tar', ['-chP', '--transform', rename, process.execPath, ...libraries])
-  const [repository, tag] = image.split(':')
-  const query = new URLSearchParams({ fromSrc: '-', repo: `${repository}`, tag: `${tag}` })
-  for (const change of ['WORKDIR /app', 'ENTRYPOINT ["/usr/bin/node"]']) query.append('changes', change)
-  const client = new Client('http://localhost', { connect: { socketPath: socket }, headersTimeout: 60_000 })
+/** The program and the libraries it needs, by their paths on this machine. */
+export async function filesOf(program: string): Promise<string[]> {
+  const { stdout } = await run('ldd', [program]).catch(() => ({ stdout: '' }))
+  return [program, ...[...stdout.matchAll(/\/\S+/g)].map(([path]) => path)]
+}
+
+export interface Import {
+  /** With its tag. */
+  image: string
+  /** What `tar` is told to put into the image. */
+  files: string[]
+  /** As in a Dockerfile. */
+  changes: string[]
+}
+
+/** Brings in an image from files of this machine: no registry has to be reached. */
+export async function importImage(host: string, { image, files, changes }: Import): Promise<void> {
+  const tar = spawn('tar', ['-cP', ...files], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [, repo = '', tag = ''] = /^(.+):([^:]+)$/.exec(image) ?? []
+  const query = new URLSearchParams([
+    ['fromSrc', '-'],
+    ['repo', repo],
+    ['tag', tag],
+  ])
+  for (const change of changes) query.append('changes', change)
+  const connect = { socketPath: host.slice('unix://'.length) }
+  const client = new Client('http://localhost', { connect, headersTimeout: 60_000 })
   const { statusCode, body } = await client.request({
     method: 'POST',
     path: `/v1.41/images/create?${query}`,

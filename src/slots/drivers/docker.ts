@@ -189,6 +189,7 @@ async function start(
     },
   })
   const { id, pid, startedAt } = container
+  const sinceMs = performance.now()
   // In the network of the machine everybody's ports would be told, and outside of Linux none.
   const listeningPorts = async () => (isHost || pid === null ? [] : openPortsAround(pid))
   return {
@@ -196,12 +197,12 @@ async function start(
     identity: { pid, container: id, start_time: startedAt, image },
     listeningPorts,
     whenListening: ({ withinMs, intervalMs }, signal) =>
-      whenListed(facts.port, listeningPorts, { withinMs, intervalMs, signal }),
+      whenListed(facts.port, listeningPorts, { untilMs: sinceMs + withinMs, intervalMs, signal }),
   }
 }
 
 interface Waiting {
-  withinMs: number
+  untilMs: number
   intervalMs: number
   signal: AbortSignal
 }
@@ -210,13 +211,12 @@ interface Waiting {
 async function whenListed(
   port: number,
   listeningPorts: () => Promise<number[]>,
-  { withinMs, intervalMs, signal }: Waiting,
+  { untilMs, intervalMs, signal }: Waiting,
 ): Promise<string | null> {
-  const until = performance.now() + withinMs
   for (;;) {
     const ports = await listeningPorts()
     if (ports.length === 0 || ports.includes(port) || signal.aborted) return null
-    if (performance.now() >= until) return 'it is healthy, but its public port accepts no connections'
+    if (performance.now() >= untilMs) return 'it is healthy, but its public port accepts no connections'
     await pause(intervalMs)
   }
 }
