@@ -3,6 +3,7 @@
 import { write, writeSync } from 'node:fs'
 import { type Logger as PinoLogger, pino } from 'pino'
 import { createLines } from './lines.ts'
+import { createPretty } from './pretty.ts'
 
 /** Takes one or more whole lines, each with its newline, and never blocks. */
 export interface LineSink {
@@ -33,7 +34,7 @@ function writeOut(chunk: Buffer, done: () => void): void {
  * Standard output: a full disk or a stuck reader of the log must not stop what is being served. pino's own destination
  * retries a failed write for ever when the process exits, and then it never does.
  */
-function createStdout(): LineSink {
+function createStdout(format: Format): LineSink {
   const lines = createLines({ send: (chunk, done) => writeOut(Buffer.from(chunk), done), gatherMs: 0 })
   process.on('exit', () => {
     try {
@@ -42,16 +43,27 @@ function createStdout(): LineSink {
       // There is nobody left to tell.
     }
   })
-  return lines
+  if (format === 'json') return lines
+  const pretty = createPretty(process.stdout.isTTY && !process.env.NO_COLOR)
+  return { write: (text) => lines.write(pretty(text)) }
+}
+
+/** JSON for who keeps it, and what reads well for who looks at a terminal. */
+type Format = 'json' | 'pretty'
+
+function chosenFormat(): Format {
+  const { LOG_FORMAT: asked } = process.env
+  if (asked === 'json' || asked === 'pretty') return asked
+  return process.stdout.isTTY ? 'pretty' : 'json'
 }
 
 /**
  * @param destination where lines go; standard output unless a test collects them
- * @returns a logger that writes one JSON object per line, with an ISO time and the level's name
+ * @returns a logger that makes one JSON object per line, with an ISO time and the level's name
  */
 export function createLogger(
   level = process.env.LOG_LEVEL || DEFAULT_LEVEL,
-  destination: LineSink = createStdout(),
+  destination: LineSink = createStdout(chosenFormat()),
 ): Logger {
   const known = level === 'silent' || level.toLowerCase() in pino.levels.values
   const options = {
