@@ -107,7 +107,7 @@ async function type(first: readonly string[], { folder, env }: RunningDemo): Pro
   return (await text(shell.stdout)).split(`${MARK}\n`)
 }
 
-/** Without what differs from run to run: ports, spans, and how long a call took, which shows or hides its progress. */
+/** Without what differs from run to run: ports, spans, and how long a call took. */
 const steady = (line: string): string =>
   line
     .replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
@@ -116,10 +116,14 @@ const steady = (line: string): string =>
     .replaceAll(/ {2,}/g, ' ')
     .trimEnd()
 
+/** The steps of a call, each with what the release wrote meanwhile. */
+const PROGRESS = /^ {2}… \w.*\n(?: {4}│ .*\n)*/gm
+
 const lines = (output: string): string =>
   output
+    .replaceAll(PROGRESS, '')
     .split('\n')
-    .filter((line) => line !== '' && !/^ {2}… \w/.test(line))
+    .filter((line) => line !== '')
     .map((line) => `${steady(line)}\n`)
     .join('')
 
