@@ -5,7 +5,8 @@ import { printStatus } from '../cli/print/status.ts'
 import { counted } from '../cli/style.ts'
 import type { ServiceConfig } from '../config/types.ts'
 import { messageOf, SlotgateError, toProblem } from '../errors.ts'
-import type { Control, ServiceStatus, StageResult, SwitchResult } from '../switch/types.ts'
+import type { Control, ServiceStatus, SwitchResult } from '../switch/types.ts'
+import { Learner } from './learn.ts'
 import type { Screen } from './screen.ts'
 import { DEV_KEY_ID } from './session.ts'
 
@@ -43,7 +44,8 @@ export interface LoopOptions {
 /** Lives as long as the session. */
 export class Loop {
   readonly #options: LoopOptions
-  #service: ServiceConfig
+  readonly #name: string
+  readonly #learner: Learner
   #standing: Standing = { live: null, refused: null, pending: [] }
   #releases = 0
   /** The one file whose change is being brought live, and how often it changed again meanwhile, and nothing else did. */
@@ -51,8 +53,6 @@ export class Loop {
   #echoes = 0
   /** What the app writes itself. */
   readonly #own = new Set<string>()
-  /** A release of this session has had a schema status. */
-  #hasSchema = false
   #next: ((signal: AbortSignal) => Promise<void>) | null = null
   #current: AbortController | null = null
   #ended: Promise<void> = Promise.resolve()
@@ -63,7 +63,8 @@ export class Loop {
 
   constructor(options: LoopOptions) {
     this.#options = options
-    this.#service = options.service
+    this.#name = options.service.name
+    this.#learner = new Learner({ ...options, onMore: (why) => this.#bringSoon(why) })
   }
 
   begin(): void {
@@ -106,7 +107,7 @@ export class Loop {
         return
       }
       const release = idle.release
-      const result = await this.#switch(() => control.rollback(this.#service.name, release, { actor: ACTOR }))
+      const result = await this.#switch(() => control.rollback(this.#name, release, { actor: ACTOR }))
       screen.done(`${result.live.release} is live again, until the next change`)
     })
   }
@@ -119,6 +120,7 @@ export class Loop {
   /** Begins nothing more; resolves when nothing is under way. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#learner.close()
     this.#following.abort()
     this.#next = null
     this.#current?.abort()
@@ -126,7 +128,7 @@ export class Loop {
   }
 
   #status(): Promise<ServiceStatus> {
-    return this.#options.control.status(this.#service.name)
+    return this.#options.control.status(this.#name)
   }
 
   #wish(task: (signal: AbortSignal) => Promise<void>): void {
@@ -169,17 +171,17 @@ export class Loop {
     const release = `dev-${++this.#releases}`
     screen.note(`${why}: ${release} boots`)
     const context = { actor: ACTOR, signal }
-    const staged = await whenFree(() => control.stage(this.#service.name, release, context), signal)
-    this.#learnPorts(staged)
+    const staged = await whenFree(() => control.stage(this.#name, release, context), signal)
+    this.#learner.booted(staged)
     if (!signal.aborted) await this.#promote(release, sinceMs)
   }
 
   async #promote(release: string, sinceMs: number): Promise<void> {
     const { control, screen } = this.#options
-    const promote = () => control.promote(this.#service.name, { actor: ACTOR })
+    const promote = () => control.promote(this.#name, { actor: ACTOR })
     await this.#switch(() =>
       promote().catch((error: unknown) => {
-        if (!this.#learnSchema(error)) throw error
+        if (!this.#learner.refused(error)) throw error
         return promote()
       }),
     )
@@ -195,9 +197,9 @@ export class Loop {
     this.#switching = true
     try {
       const result = await work()
-      const status = result.verdict?.target.status ?? null
-      if (status) this.#hasSchema = true
-      this.#tell({ live: result.live.release, refused: null, pending: status?.pending_migrations ?? [] })
+      this.#learner.switched(result)
+      const pending = result.verdict?.target.status?.pending_migrations ?? []
+      this.#tell({ live: result.live.release, refused: null, pending })
       return result
     } finally {
       this.#switching = false
@@ -207,7 +209,7 @@ export class Loop {
   /** What others do: run a migration, or `slotgate promote` after it. */
   async #follow(): Promise<void> {
     const { control, screen } = this.#options
-    const query = { service: this.#service.name, kinds: ['record'], ending: this.#following } as const
+    const query = { service: this.#name, kinds: ['record'], ending: this.#following } as const
     for await (const events of await control.events(query)) {
       const names = events.flatMap((event) => (event.kind === 'record' ? [event.record.event] : []))
       if (this.#switching || !names.some((name) => TELLING.has(name))) continue
@@ -219,35 +221,6 @@ export class Loop {
       this.#tell({ live: live?.release ?? null, refused: still, pending })
       if (names.includes('flipped')) screen.done(`${live?.release} is live`)
     }
-  }
-
-  /** An app without an internal port is found out at its first boot, and told so once. */
-  #learnPorts({ public_urls: [publicUrl], internal_url: internalUrl }: StageResult): void {
-    const { name, health } = this.#service
-    if (health.port !== 'either') return
-    const onePort = publicUrl === internalUrl
-    const { port: _, ...both } = health
-    this.#configure(onePort ? { health: { ...health, port: 'public' }, schema: 'off' } : { health: both })
-    if (!onePort) return
-    this.#options.screen.note(
-      `${name} listens on PORT alone and not on INTERNAL_PORT: its health is asked there, and no schema (schema: off). ` +
-        'Start slotgate dev again once it has both',
-    )
-  }
-
-  /** @returns whether the app turns out to have no schema status, and is not asked for one from now on */
-  #learnSchema(error: unknown): boolean {
-    const isMissing = error instanceof SlotgateError && error.code === 'schema_status_not_found'
-    if (!isMissing || this.#hasSchema || this.#service.schema === 'off') return false
-    const { path } = this.#service.schema
-    this.#configure({ schema: 'off' })
-    this.#options.screen.note(`${this.#service.name} has no ${path}: no schema is checked (schema: off)`)
-    return true
-  }
-
-  #configure(changed: Partial<ServiceConfig>): void {
-    this.#service = { ...this.#service, ...changed }
-    this.#options.configure(this.#service)
   }
 
   #refuse(thrown: unknown): void {

@@ -19,7 +19,7 @@ t.test('a command is enough: the app is up, and its new code after a save', asyn
   await dev.shows(/watching/)
   const first = await dev.get()
   t.match(first, { status: 200, text: 'one' }, 'a request that comes early waits')
-  t.match(dev.shown, /shop listens on PORT alone.*schema: off/, 'what it found out is said')
+  t.match(dev.shown, /shop listens on PORT and not on INTERNAL_PORT.*schema: off/, 'what it found out is said')
   await dev.save('server.js', saying('two'))
   await dev.answers('two')
   await dev.shows(/✓ dev-2 is live/)
@@ -106,6 +106,20 @@ t.test('code that needs a migration waits for it, and the terminal has the comma
   await dev.answers('two')
   await dev.shows(/✓ dev-2 is live/)
   t.equal((await dev.get('/', { accept: 'text/html' })).headers['slotgate-dev'], 'live="dev-2"')
+})
+
+t.test('an app that is slow to open its second port is not taken for one without', async (t) => {
+  const late = withSchema('one', [1, 1]).replace(
+    '.listen(INTERNAL_PORT',
+    '; const open = () => internal.listen(INTERNAL_PORT',
+  )
+  const server = `${late.replace('createServer((request', 'const internal = createServer((request')}
+setTimeout(open, 1500)`
+  const dev = await Dev.start(t, { files: { ...files, '.git/schema': '1', 'server.js': server } })
+  await dev.shows(/schema: off/)
+  await dev.shows(/it listens on INTERNAL_PORT after all: dev-2 boots.*✓ dev-2 is live/s)
+  const { stdout } = await dev.type('status', '--json')
+  t.match(JSON.parse(stdout), { schema: { check: 'on', current: 1 }, live: { release: 'dev-2' } })
 })
 
 t.test('the newest change wins: a boot that is out of date is called off', async (t) => {
