@@ -28,10 +28,12 @@ const installed = globSync(['node_modules/*/package.json', 'node_modules/@*/*/pa
 
 t.test('the package holds what is built, the docs, and nothing else', async (t) => {
   const allowed =
-    /^(dist\/.+\.(js|d\.ts)|docs\/.+\.(md|svg)|docs\/adopting\/.+|contract\.schema\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|package\.json)$/
+    /^(dashboard\/[a-z-]+\.(js|css|html)|dist\/.+\.(js|d\.ts)|docs\/.+\.(md|svg)|docs\/adopting\/.+|contract\.schema\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|package\.json)$/
   for (const { path } of packed.files) t.match(path, allowed)
   const paths = packed.files.map(({ path }) => path)
   for (const path of [
+    'dashboard/index.html',
+    'dashboard/app.js',
     'dist/bin.js',
     'dist/index.js',
     'dist/kit/index.d.ts',
@@ -78,6 +80,7 @@ services:
   const up = JSON.parse(line)
   t.match(up, { msg: 'slotgate is up', threads: 2 })
   t.equal((await fetch(up.front_door)).status, 503, 'nothing is live')
+  t.match(await (await fetch(up.admin)).text(), /dashboard\/app\.js/, 'it has its dashboard')
   child.kill('SIGTERM')
   t.same(await exited, [0, null])
 })

@@ -1,0 +1,142 @@
+// Talks to the admin API that this page comes from: signs each call, and reads the stream of events.
+import { signRequest } from './sign.js'
+
+/** @typedef {import('./sign.js').SigningKey} SigningKey */
+/** @typedef {import('../src/errors.ts').Problem} Problem */
+/** @typedef {import('../src/switch/types.ts').FeedEvent} FeedEvent */
+
+/** The sign of life comes every 15 s. */
+const SILENT_MS = 45_000
+const COME_BACK_MS = 1_000
+/** Clocks may differ by this much. */
+const SKEW_S = 5
+
+/** slotgate said no. */
+export class Refused extends Error {
+  /** @param {Problem} problem */
+  constructor(problem) {
+    super(problem.detail)
+    this.problem = problem
+  }
+}
+
+export class Api {
+  #key
+
+  /** @param {SigningKey} key */
+  constructor(key) {
+    this.#key = key
+  }
+
+  /**
+   * @template T
+   * @param {string} path
+   * @returns {Promise<T>}
+   */
+  async get(path) {
+    return (await this.#send('GET', path)).json()
+  }
+
+  /**
+   * @template T
+   * @param {string} path
+   * @param {object} body
+   * @param {number} [generation] that the caller has seen
+   * @returns {Promise<T>}
+   */
+  async post(path, body, generation) {
+    const ifMatch = generation === undefined ? undefined : `"${generation}"`
+    return (await this.#send('POST', path, { body: JSON.stringify(body), ifMatch })).json()
+  }
+
+  /**
+   * Follows the events until it is ended, over interruptions: what is missed meanwhile is told later.
+   *
+   * @param {number} since the last record that is known
+   * @param {{ onEvent: (event: FeedEvent) => void, onState: (state: 'live' | 'lost') => void, onRefused: (refused: Refused) => void }} reader
+   * @param {AbortSignal} signal
+   */
+  async follow(since, { onEvent, onState, onRefused }, signal) {
+    let last = since
+    while (!signal.aborted) {
+      try {
+        for await (const event of this.#events(last, signal)) {
+          if (event.kind === 'record') last = event.record.seq
+          if (event.kind === 'live') onState('live')
+          onEvent(event)
+        }
+      } catch (error) {
+        if (error instanceof Refused && !error.problem.retryable) return onRefused(error)
+      }
+      if (signal.aborted) return
+      onState('lost')
+      await new Promise((resolve) => setTimeout(resolve, COME_BACK_MS))
+    }
+  }
+
+  /**
+   * @param {number} since
+   * @param {AbortSignal} signal
+   * @returns {AsyncGenerator<FeedEvent>}
+   */
+  async *#events(since, signal) {
+    const silence = new AbortController()
+    let timer = setTimeout(() => silence.abort(), SILENT_MS)
+    const response = await this.#send('GET', `/v1/events?since=${since}`, {
+      signal: AbortSignal.any([signal, silence.signal]),
+    })
+    if (!response.body) return
+    let rest = ''
+    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+      clearTimeout(timer)
+      timer = setTimeout(() => silence.abort(), SILENT_MS)
+      const lines = (rest + text).split('\n')
+      rest = lines.pop() ?? ''
+      // slotgate writes each event into one such line.
+      for (const line of lines) if (line.startsWith('data: ')) yield JSON.parse(line.slice('data: '.length))
+    }
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {{ body?: string, ifMatch?: string | undefined, signal?: AbortSignal }} [sending]
+   * @returns {Promise<Response>}
+   * @throws {Refused}
+   */
+  async #send(method, path, { body, ifMatch, signal } = {}) {
+    const url = new URL(path, location.origin)
+    const headers = await signRequest({
+      method,
+      url,
+      key: this.#key,
+      ...(body && { body }),
+      ...(ifMatch && { ifMatch }),
+    })
+    const response = await fetch(url, {
+      method,
+      headers,
+      cache: 'no-store',
+      credentials: 'omit',
+      redirect: 'error',
+      ...(body && { body }),
+      ...(signal && { signal }),
+    })
+    if (response.ok) return response
+    throw new Refused(withClock(await response.json(), response))
+  }
+}
+
+/**
+ * A signature with a wrong time is refused as any other, and only here somebody can see that it is the clock.
+ *
+ * @param {Problem} problem
+ * @param {Response} response
+ * @returns {Problem}
+ */
+function withClock(problem, response) {
+  const ahead = Math.round((Date.now() - Date.parse(response.headers.get('date') ?? '')) / 1000)
+  if (problem.code !== 'signature_refused' || !(Math.abs(ahead) > SKEW_S)) return problem
+  const hint = `The clock of this browser is ${Math.abs(ahead)} s ${ahead > 0 ? 'ahead of' : 'behind'} that of slotgate; at most ${SKEW_S} s are allowed.`
+  return { ...problem, hint }
+}

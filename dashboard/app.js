@@ -1,0 +1,268 @@
+// The dashboard: finds a key, and shows live what slotgate does. Everything it knows comes from signed calls.
+import { Api, Refused } from './api.js'
+import { el, icon, show } from './dom.js'
+import { createHistory } from './history.js'
+import { forgetKey, loadKey, saveKey } from './keys.js'
+import { createService } from './service.js'
+import { fromBase64, generatePair, importPrivateKey } from './sign.js'
+import { createSignIn } from './sign-in.js'
+import { clock, short } from './words.js'
+
+/** @typedef {import('./sign.js').SigningKey} SigningKey */
+/** @typedef {import('../src/admin/keyring.ts').KeyView} KeyView */
+/** @typedef {import('../src/journal/record.ts').JournalRecord} JournalRecord */
+/** @typedef {import('../src/switch/types.ts').FeedEvent} FeedEvent */
+/** @typedef {import('../src/switch/types.ts').ServiceStatus} ServiceStatus */
+/** @typedef {import('../src/switch/types.ts').AdviceResult} AdviceResult */
+
+/** Between events only what nobody tells changes: claims, uptimes, what a release says of its schema. */
+const LOOK_EVERY_MS = 5_000
+const COME_BACK_MS = 2_000
+const NEWS_MS = 8_000
+
+/** @param {string} id */
+const byId = (id) => document.getElementById(id) ?? document.body
+
+const main = byId('main')
+const connection = byId('connection')
+const whose = byId('whose')
+const news = byId('news')
+
+/** @param {string} sentence */
+function say(sentence) {
+  const words = el('p', {}, sentence)
+  news.append(words)
+  setTimeout(() => words.remove(), NEWS_MS)
+}
+
+/** @param {'live' | 'lost' | ''} state */
+function showConnection(state) {
+  connection.dataset.state = state
+  show(
+    connection,
+    ...(state === ''
+      ? []
+      : [
+          icon(state === 'live' ? 'dot' : 'warning'),
+          state === 'live' ? 'live' : 'connection lost, trying again',
+        ]),
+  )
+}
+
+/** What ends with the key. */
+let session = new AbortController()
+
+/** @param {string} [message] why */
+function signIn(message) {
+  session.abort()
+  showConnection('')
+  show(whose)
+  document.title = 'slotgate'
+  main.replaceChildren(
+    createSignIn(async (key) => {
+      const view = await viewOf(new Api(key))
+      await saveKey(key)
+      await open(key, view)
+    }, message),
+  )
+}
+
+/**
+ * @param {Api} api
+ * @returns {Promise<KeyView>}
+ * @throws {Error} with a sentence for who holds the key
+ */
+async function viewOf(api) {
+  try {
+    return (await api.get('/v1/key')).key
+  } catch (error) {
+    if (!(error instanceof Refused)) throw new Error('slotgate cannot be reached.')
+    const { code, detail, hint } = error.problem
+    const words = code === 'signature_refused' ? 'slotgate does not take this key under this id.' : detail
+    throw new Error([words, hint].filter(Boolean).join(' '))
+  }
+}
+
+/**
+ * A key in the address was in a terminal, and in the arguments of a process: it is given away for one that nobody has seen.
+ *
+ * @returns {Promise<SigningKey | null>} null: there is none
+ */
+async function keyFromAddress() {
+  const { hash, pathname } = location
+  if (hash === '') return null
+  history.replaceState(null, '', pathname)
+  const said = new URLSearchParams(hash.slice(1))
+  const id = said.get('id')
+  if (id === null) return null
+  const brought = await importPrivateKey(fromBase64(said.get('key') ?? ''), id)
+  const { privateKey, publicKey } = await generatePair()
+  const { key } = await new Api(brought).post('/v1/keys/ephemeral', { public_key: publicKey })
+  return { id: key.id, algorithm: 'ed25519', cryptoKey: privateKey }
+}
+
+async function forget() {
+  session.abort()
+  await forgetKey()
+  signIn()
+}
+
+async function begin() {
+  if (!window.isSecureContext)
+    return signIn('The browser signs only on a page that came over TLS or from this machine.')
+  try {
+    const brought = await keyFromAddress()
+    if (brought) await saveKey(brought)
+  } catch (error) {
+    return signIn(
+      error instanceof Refused ? 'The key in the address has been used, or its time is over.' : String(error),
+    )
+  }
+  const key = await loadKey()
+  if (!key) return signIn()
+  try {
+    await open(key, await viewOf(new Api(key)))
+  } catch (error) {
+    signIn(error instanceof Error ? error.message : String(error))
+  }
+}
+
+/**
+ * @param {SigningKey} key
+ * @param {KeyView} view
+ */
+async function open(key, view) {
+  session = new AbortController()
+  const { signal } = session
+  const api = new Api(key)
+  showWhose(view)
+  if (!view.allow.includes('read'))
+    return show(
+      main,
+      el('p', { class: 'empty' }, `Key ${view.id} may not read, so there is nothing to show.`),
+    )
+  const around = {
+    api,
+    say,
+    may: (/** @type {KeyView['allow'][number]} */ action) => view.allow.includes(action),
+  }
+  /** @type {Map<string, ReturnType<typeof createService>>} */
+  const shown = new Map()
+  /** @type {Map<string, string>} */
+  const advised = new Map()
+
+  async function look() {
+    const { services } = await api.get('/v1/services')
+    await Promise.all(Object.values(services).map((status) => take(status)))
+    document.title = titleOf(Object.values(services))
+  }
+
+  /** @param {ServiceStatus} status */
+  async function take(status) {
+    const service = shown.get(status.service)
+    service?.update(status)
+    const about = adviceDependsOn(status)
+    if (!service || advised.get(status.service) === about) return
+    const to = status.schema.current ?? 0
+    const advice = await api.get(`/v1/services/${encodeURIComponent(status.service)}/advice?to=${to}`)
+    advised.set(status.service, about)
+    service.advise(advice)
+  }
+
+  const { records } = /** @type {{ records: JournalRecord[] }} */ (await api.get('/v1/history?limit=60'))
+  const { services } = /** @type {{ services: Record<string, ServiceStatus> }} */ (
+    await api.get('/v1/services')
+  )
+  const names = Object.keys(services)
+  for (const name of names) shown.set(name, createService(name, around))
+  const past = createHistory(
+    async (before) => (await api.get(`/v1/history?limit=60&before=${before}`)).records,
+    names.length > 1,
+  )
+  past.begin(records)
+  main.replaceChildren(
+    el('div', { class: 'services' }, ...[...shown.values()].map(({ element }) => element)),
+    past.element,
+  )
+  await look()
+  const lookSoon = once(look)
+  const timer = setInterval(() => document.visibilityState === 'visible' && lookSoon(), LOOK_EVERY_MS)
+  signal.addEventListener('abort', () => clearInterval(timer))
+
+  /** @param {FeedEvent} event */
+  function onEvent(event) {
+    if (event.kind === 'live' || event.kind === 'gap') return lookSoon()
+    const service = shown.get((event.kind === 'record' ? event.record.service : event.service) ?? '')
+    if (event.kind === 'traffic') return service?.measure(event)
+    if (event.kind === 'output') return service?.output(event)
+    if (event.kind === 'step') service?.step(event)
+    if (event.kind === 'record') past.add(event.record)
+    lookSoon()
+  }
+
+  void api.follow(
+    records[0]?.seq ?? 0,
+    {
+      onEvent,
+      onState: showConnection,
+      onRefused: ({ problem }) => signIn(`The key is not taken any more: ${problem.detail}`),
+    },
+    signal,
+  )
+}
+
+/** @param {KeyView} view */
+function showWhose({ id, allow, until }) {
+  const [lender = id] = id.split('~')
+  const only = allow.join() === 'read' ? 'may only read' : `may ${allow.join(', ')}`
+  show(
+    whose,
+    el('span', { class: 'key', title: id }, lender),
+    el('span', { class: 'quiet' }, until === null ? only : `${only}, until ${clock(until)} UTC`),
+    el('button', { type: 'button', class: 'plain', onclick: () => void forget() }, 'Forget key'),
+  )
+}
+
+/** @param {ServiceStatus[]} statuses */
+const titleOf = (statuses) =>
+  `${statuses.map(({ service, live }) => `${service} ${short(live?.release ?? '–')}`).join(', ')} · slotgate`
+
+/** @param {ServiceStatus} status */
+const adviceDependsOn = ({ generation, schema, live, idle, door }) =>
+  JSON.stringify([
+    generation,
+    schema.current,
+    live?.release,
+    live?.recorded_range,
+    idle.release,
+    idle.recorded_range,
+    idle.schema?.min,
+    idle.schema?.max,
+    door.to,
+    door.open,
+  ])
+
+/**
+ * @param {() => Promise<void>} work
+ * @returns {() => void} does it, once for all who ask meanwhile
+ */
+function once(work) {
+  let isUnderWay = false
+  let isWanted = false
+  const run = async () => {
+    if (isUnderWay) {
+      isWanted = true
+      return
+    }
+    isUnderWay = true
+    await work().catch(() => new Promise((resolve) => setTimeout(resolve, COME_BACK_MS)))
+    isUnderWay = false
+    if (isWanted) {
+      isWanted = false
+      void run()
+    }
+  }
+  return () => void run()
+}
+
+void begin()
