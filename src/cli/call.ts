@@ -10,6 +10,8 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT]
 export interface Sink {
   write(text: string): unknown
   isTTY?: boolean
+  /** False once nobody reads it any more. */
+  writable?: boolean
 }
 
 /** What `slotgate dev` is to run, and how. */

@@ -67,9 +67,10 @@ class Reader {
 
   /** @param newest the last record there is */
   constructor(query: EventsQuery, newest: number) {
-    const { since = newest, kinds, ending } = query
+    const { kinds, ending } = query
+    const { since = newest } = kinds.includes('record') ? query : {}
     this.#query = query
-    this.#position = kinds.includes('record') ? Math.min(since, newest) : newest
+    this.#position = Math.min(since, newest)
     // It has read another journal than this one.
     if (since > newest) this.#add({ kind: 'gap', after: since, next: newest + 1 })
     ending.signal.addEventListener('abort', () => this.#end(), { once: true })

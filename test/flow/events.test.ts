@@ -17,7 +17,7 @@ interface Running {
   stderr: string[]
   /** Waits for a line on one of the two. */
   prints(pattern: RegExp): Promise<string>
-  kill(): void
+  stopReading(): void
   exited: Promise<number | null>
 }
 
@@ -49,7 +49,7 @@ function slotgate(t: Test, argv: string[], env: NodeJS.ProcessEnv): Running {
       if (isOver) throw new Error(`it ended without ${pattern}: ${JSON.stringify(printed)}`)
     }
   }
-  return { ...printed, prints, kill: () => child.kill(), exited }
+  return { ...printed, prints, stopReading: () => void child.stdout.destroy(), exited }
 }
 
 /** Prints a line, waits until it may go on, and prints another. */
@@ -129,6 +129,29 @@ t.test('who checks a rollback sees the rehearsal', async (t) => {
     check.stderr.join('\n'),
     /… rehearsing\n.*│ r42 boots on \d+ for a rehearsal\n.*│ ready\n.*… asking/,
   )
+})
+
+t.test('who follows is told all of it, until nobody reads it any more', async (t) => {
+  const { world, env } = await createWorld(t)
+  const follow = slotgate(t, ['events', '--follow', '--since', '0', '--json'], env())
+  t.match(JSON.parse(await follow.prints(/"seq":1/)), {
+    kind: 'record',
+    record: { event: 'slotgate_started' },
+  })
+  t.match(await world.deploy('r42'), { status: 200 })
+  await follow.prints(/"event":"flipped"/)
+  const last = slotgate(t, ['events', '--since', '3'], env())
+  t.equal(await last.exited, 0)
+  t.match(last.stdout[0], /^#4 /)
+  t.match(last.stdout.join('\n'), /^#\d+ .* flipped {2}invoices {2}blue {2}r42 {2}gen 1 {2}by ops {2}deploy/m)
+  follow.stopReading()
+  // It notices when it has something to say.
+  let isOver = false
+  void follow.exited.then(() => {
+    isOver = true
+  })
+  while (!isOver) await world.check('rollback')
+  t.strictSame({ code: await follow.exited, stderr: follow.stderr }, { code: 0, stderr: [] })
 })
 
 t.test('what a release writes is told while it boots, and not when it serves', async (t) => {

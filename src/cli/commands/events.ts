@@ -2,7 +2,16 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf } from '../../errors.ts'
 import type { FeedEvent } from '../../switch/types.ts'
-import { type Call, EXIT, Failure, ProblemAnswer, readable, setting, wantsJson } from '../call.ts'
+import {
+  type Call,
+  EXIT,
+  type ExitCode,
+  Failure,
+  ProblemAnswer,
+  readable,
+  setting,
+  wantsJson,
+} from '../call.ts'
 import { type AdminClient, withAdmin } from '../client.ts'
 import { CLIENT } from '../flags.ts'
 import { printEvent } from '../print/event.ts'
@@ -21,15 +30,14 @@ export const events: Command = {
       const since = numberOf(call, 'since')
       if (call.flags.follow === true) return follow(call, admin, since)
       for await (const event of admin.events(queryOf(call, { kinds: 'record', since: since ?? 0 }))) {
-        if (event.kind === 'live') break
-        print(call, event)
+        if (event.kind === 'live' || !print(call, event)) break
       }
       return EXIT.done
     }),
 }
 
-/** Goes on after the last record whenever the stream ends, until slotgate refuses. */
-async function follow(call: Call, admin: AdminClient, from: number | undefined): Promise<never> {
+/** Goes on after the last record whenever the stream ends, until slotgate refuses or nobody reads it. */
+async function follow(call: Call, admin: AdminClient, from: number | undefined): Promise<ExitCode> {
   let since = from
   let isThere = false
   for (;;) {
@@ -38,7 +46,7 @@ async function follow(call: Call, admin: AdminClient, from: number | undefined):
         isThere = true
         if (event.kind === 'record') since = event.record.seq
         if (event.kind === 'live') since = event.seq
-        print(call, event)
+        if (!print(call, event)) return EXIT.done
       }
     } catch (error) {
       // Where it was never reached, it is not there rather than about to come back.
@@ -60,9 +68,11 @@ function queryOf(call: Call, query: Record<string, string | number | undefined>)
   )
 }
 
-function print(call: Call, event: FeedEvent): void {
+/** @returns false when nobody reads it any more */
+function print(call: Call, event: FeedEvent): boolean {
   const line = wantsJson(call)
     ? JSON.stringify(event)
     : printEvent(readable(event), styleFor(call.stdout, call.env))
   if (line !== null) call.stdout.write(`${line}\n`)
+  return call.stdout.writable !== false
 }
