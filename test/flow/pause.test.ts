@@ -14,7 +14,15 @@ const held = (world: World, count: number) =>
 const eventsOf = async (world: World, ...names: string[]) =>
   (await world.history()).filter(({ event }) => names.includes(String(event))).reverse()
 
-const stepOf = async (world: World) => (await world.status()).operation?.step
+/** Begins an exclusive promotion; resolves when it waits for what is open. */
+async function drainingFor(world: World) {
+  const promoted = world.cutOver()
+  await world.until(
+    async () => (await world.status()).operation?.step === 'draining',
+    'it waits for what is open',
+  )
+  return { promoted }
+}
 
 /** A request that is answered until the test ends it. */
 async function openRequest(world: World): Promise<{ end(): Promise<string> }> {
@@ -171,8 +179,7 @@ t.test('an exclusive promotion lets the old code finish before the new one gets 
   await world.addRelease('r43', { min: 42, max: 43 })
   await world.stage('r43')
   const open = await openRequest(world)
-  const promoted = world.cutOver()
-  await world.until(async () => (await stepOf(world)) === 'draining', 'it waits for what is open')
+  const { promoted } = await drainingFor(world)
   const waiting = world.get()
   await held(world, 1)
   t.match((await world.status()).paused, { actor: 'ops', until: null })
@@ -222,8 +229,7 @@ t.test('the gate is asked again after the wait, since a migration may have run i
   await world.addRelease('r43', { min: 42, max: 42 })
   await world.stage('r43')
   const open = await openRequest(world)
-  const promoted = world.cutOver()
-  await world.until(async () => (await stepOf(world)) === 'draining', 'it waits for what is open')
+  const { promoted } = await drainingFor(world)
   await world.migrate(43)
   await open.end()
   t.match(await promoted, { status: 422, body: { code: 'schema_ahead_of_code' } })
@@ -252,8 +258,7 @@ t.test(
     await world.addRelease('r43', { min: 42, max: 43 })
     await world.stage('r43')
     const open = await openRequest(world)
-    const promoted = world.cutOver()
-    await world.until(async () => (await stepOf(world)) === 'draining', 'it waits for what is open')
+    const { promoted } = await drainingFor(world)
     await world.pause()
     t.match((await world.resume()).body, { paused: { actor: 'ops' } }, 'the switch still holds requests')
     const waiting = world.get()
@@ -275,11 +280,11 @@ t.test('a slotgate that dies in an exclusive switch does not stay paused', async
   await world.stage('r43')
   const open = await request(`${world.url}/slow?ms=60000`)
   open.body.on('error', () => {})
-  const promoted = world.cutOver().catch((error: unknown) => error)
-  await world.until(async () => (await stepOf(world)) === 'draining', 'it waits for what is open')
+  const { promoted } = await drainingFor(world)
+  const answer = promoted.catch((error: unknown) => error)
   first.kill('SIGKILL')
   await first.exited
-  await promoted
+  await answer
   await world.spawn(t)
   t.match(await world.status(), { generation: 1, paused: null, live: { release: 'r42' } })
   t.match(await world.get(), { status: 200, release: 'r42' })
@@ -313,8 +318,7 @@ t.test('SIGTERM ends the wait of an exclusive switch', async (t) => {
   await world.deploy('r42')
   await world.stage('r43')
   const open = await openRequest(world)
-  const promoted = world.cutOver()
-  await world.until(async () => (await stepOf(world)) === 'draining', 'it waits for what is open')
+  const { promoted } = await drainingFor(world)
   const waiting = world.get()
   await held(world, 1)
   served.kill('SIGTERM')
