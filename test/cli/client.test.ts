@@ -442,8 +442,8 @@ t.test('steps are not told to whoever reads JSON', async (t) => {
 })
 
 const records = [
-  record,
-  { ...record, seq: 2, event: 'drained', service: 'invoices', release: 'r41' },
+  { ...record, seq: 8 },
+  { ...record, seq: 9, event: 'drained', service: 'invoices', release: 'r41' },
 ] as const
 const toldOf = (...all: readonly JournalRecord[]): FeedEvent[] =>
   all.map((one) => ({ kind: 'record', record: one }))
@@ -451,8 +451,8 @@ const toldOf = (...all: readonly JournalRecord[]): FeedEvent[] =>
 t.test('events prints the records after one, and ends', async (t) => {
   const desk = await openDesk(t, {
     ...telling(async function* () {
-      yield [{ kind: 'gap', after: 0, next: 1 }, ...toldOf(...records), { kind: 'live', seq: 2 }]
-      yield toldOf({ ...record, seq: 3 })
+      yield [{ kind: 'gap', after: 0, next: 8 }, ...toldOf(...records), { kind: 'live', seq: 9 }]
+      yield toldOf({ ...record, seq: 10 })
       await new Promise(() => {})
     }),
   })
@@ -460,9 +460,9 @@ t.test('events prints the records after one, and ends', async (t) => {
   t.equal(code, 0)
   t.equal(
     stdout,
-    `What followed #0, up to #0, is not in the journal any more.
-#1  2026-11-22 12:00:00  slotgate_started  by slotgate
-#2  2026-11-22 12:00:00  drained  invoices  r41  by slotgate
+    `What followed #0, up to #7, is not in the journal any more.
+#8  2026-11-22 12:00:00  slotgate_started  by slotgate
+#9  2026-11-22 12:00:00  drained  invoices  r41  by slotgate
 `,
   )
   t.match(desk.calls.at(-1)?.args, [{ kinds: ['record'], since: 0 }])
@@ -472,7 +472,7 @@ t.test('events prints the records after one, and ends', async (t) => {
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line)),
-    [{ kind: 'gap', after: 0, next: 1 }, ...toldOf(...records)],
+    [{ kind: 'gap', after: 0, next: 8 }, ...toldOf(...records)],
   )
   t.match(desk.calls.at(-1)?.args, [{ kinds: ['record'], since: 1, service: 'invoices' }])
 })
@@ -484,27 +484,25 @@ t.test(
     const desk = await openDesk(t, {
       ...telling(async function* () {
         asked += 1
-        if (asked === 1)
-          yield [{ kind: 'live', seq: 1 }, step('booting'), wrote('42 packages'), ...toldOf(records[1])]
+        if (asked === 1) yield [{ kind: 'live', seq: 8 }, step('booting'), wrote('42 packages')]
         if (asked === 2) throw new SlotgateError('shutting_down')
-        if (asked === 3) yield [...toldOf({ ...record, seq: 3 }), step('booting', {}, 'done')]
+        if (asked === 3) yield [...toldOf(records[1]), step('booting', {}, 'done')]
         if (asked === 4) desk.admin.setKeys([])
       }),
     })
-    const { code, stdout, stderr } = await desk.run(['events', '--follow'])
+    const { code, stdout, stderr } = await desk.run(['events', '--follow', '--since', '8'])
     t.equal(code, 5)
     t.equal(
       stdout,
       `2026-11-22 12:00:00  invoices  deploy  r42  … booting  by ops
 2026-11-22 12:00:00  invoices  green  r42 │ 42 packages
-#2  2026-11-22 12:00:00  drained  invoices  r41  by slotgate
-#3  2026-11-22 12:00:00  slotgate_started  by slotgate
+#9  2026-11-22 12:00:00  drained  invoices  r41  by slotgate
 2026-11-22 12:00:00  invoices  deploy  r42  ✓  by ops
 `,
     )
     t.match(stderr, /Going on as soon as it is back\.\n.*The signature was not accepted/s)
     const since = desk.calls.flatMap(({ call, args }) => (call === 'events' ? args : []))
-    t.match(since, [{ since: undefined }, { since: 2 }, { since: 2 }, { since: 3 }])
+    t.match(since, [{ since: 8 }, { since: 8 }, { since: 8 }, { since: 9 }])
   },
 )
 

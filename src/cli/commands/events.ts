@@ -39,20 +39,20 @@ export const events: Command = {
 /** Goes on after the last record whenever the stream ends, until slotgate refuses or nobody reads it. */
 async function follow(call: Call, admin: AdminClient, from: number | undefined): Promise<ExitCode> {
   let since = from
-  let isThere = false
+  let seen: 'never' | 'there' | 'gone' = 'never'
   for (;;) {
     try {
       for await (const event of admin.events(queryOf(call, { kinds: 'record,step,output', since }))) {
-        isThere = true
+        seen = 'there'
         if (event.kind === 'record') since = event.record.seq
         if (event.kind === 'live') since = event.seq
         if (!print(call, event)) return EXIT.done
       }
     } catch (error) {
       // Where it was never reached, it is not there rather than about to come back.
-      if (since === from || !isPassing(error)) throw error
-      if (isThere) call.stderr.write(`${messageOf(error)} Going on as soon as it is back.\n`)
-      isThere = false
+      if (seen === 'never' || !isPassing(error)) throw error
+      if (seen === 'there') call.stderr.write(`${messageOf(error)} Going on as soon as it is back.\n`)
+      seen = 'gone'
     }
     await pause(AGAIN_MS)
   }
