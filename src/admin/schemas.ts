@@ -73,7 +73,7 @@ export const eventsQuery = object(
       ...listOf({ type: 'string', enum: FOLLOWED }),
       minItems: 1,
       default: FOLLOWED,
-      description: 'With commas between them; all of them if absent.',
+      description: 'Repeated, or with commas between them; all of them if absent.',
     },
     since: {
       ...count,

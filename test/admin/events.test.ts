@@ -126,7 +126,7 @@ t.test('an operation that fails says its code', async (t) => {
 
 t.test('who names kinds and a service is told of nothing else', async (t) => {
   const { journal, feed, follow } = await openTold(t)
-  const following = await (await follow('?service=reports&kinds=record,output&since=0')).live()
+  const following = await (await follow('?service=reports&kinds=record&kinds=output&since=0')).live()
   feed.tell(stepOf('reports', { ...deploy, since: '', step: 'booting' }))
   feed.tell(output('of invoices'))
   feed.tell({ ...output('of reports'), service: 'reports' })

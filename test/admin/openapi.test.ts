@@ -1,9 +1,10 @@
 // The OpenAPI document: it lists every call, and the answers it promises are those that the types hold.
 import { readFile } from 'node:fs/promises'
 import fastify from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import * as schemas from '../../src/admin/schemas.ts'
 import { SlotgateError, toProblem } from '../../src/errors.ts'
+import type { FeedEvent } from '../../src/switch/types.ts'
 import { advised, checked, openDoor, paused, record, staged, status, switched } from './door.ts'
 
 interface Operation {
@@ -106,14 +107,77 @@ const SAMPLES: [name: string, schema: Record<string, unknown>, sample: object][]
   ['problem', schemas.problem, { ...toProblem(new SlotgateError('shutting_down')), request_id: 'one' }],
 ]
 
+/** @returns what asks a schema; it answers `fits`, or what does not */
+function openSchema(t: Test, body: Record<string, unknown>): (payload: object) => Promise<string> {
+  const app = fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } })
+  t.teardown(() => app.close())
+  app.post('/', { schema: { body } }, async () => 'fits')
+  return async (payload) => (await app.inject({ method: 'POST', url: '/', payload })).body
+}
+
 for (const [name, body, sample] of SAMPLES) {
   t.test(`an answer fits the schema ${name}, and one with a member more or less does not`, async (t) => {
-    const app = fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } })
-    t.teardown(() => app.close())
-    app.post('/', { schema: { body } }, async () => 'fits')
-    const fits = async (payload: object) => (await app.inject({ method: 'POST', url: '/', payload })).body
+    const fits = openSchema(t, body)
     t.equal(await fits(sample), 'fits')
     t.match(await fits(Object.fromEntries(Object.entries(sample).slice(1))), 'must have required property')
     if (!body.additionalProperties) t.match(await fits({ ...sample, another: 1 }), 'must NOT have additional')
   })
 }
+
+const time = '2026-11-22T12:00:00.000Z'
+const { operation } = status
+if (!operation) throw new Error('the sample is under way')
+
+/** One of each kind, so that a kind which the types gain is missed here. */
+const EVENTS: { [Kind in FeedEvent['kind']]: Extract<FeedEvent, { kind: Kind }> } = {
+  record: { kind: 'record', record },
+  step: { kind: 'step', time, service: 'invoices', operation, state: 'failed', code: 'schema_behind_code' },
+  output: {
+    kind: 'output',
+    time,
+    service: 'invoices',
+    slot: 'green',
+    release: 'r42',
+    from: 'setup',
+    line: '42 packages',
+  },
+  traffic: {
+    kind: 'traffic',
+    time,
+    service: 'invoices',
+    slots: [
+      {
+        slot: 'green',
+        release: null,
+        claims: { requests: 0, tunnels: 0 },
+        requests_per_s: 0.5,
+        errors_per_s: 0,
+        p50_ms: 1.5,
+        p99_ms: null,
+      },
+    ],
+  },
+  live: { kind: 'live', seq: 0 },
+  gap: { kind: 'gap', after: 3, next: 9 },
+}
+
+for (const event of Object.values(EVENTS)) {
+  t.test(
+    `an event fits its schema, and one with a member more or less does not: ${event.kind}`,
+    async (t) => {
+      const fits = openSchema(t, schemas.feedEvent)
+      t.equal(await fits(event), 'fits')
+      t.not(await fits({ ...event, another: 1 }), 'fits')
+      for (const name of Object.keys(event)) {
+        const without = Object.entries(event).filter(([member]) => member !== name)
+        t.not(await fits(Object.fromEntries(without)), 'fits', name)
+      }
+    },
+  )
+}
+
+t.test('docs/admin.md has every kind of event', async (t) => {
+  const docs = await readFile(new URL('../../docs/admin.md', import.meta.url), 'utf8')
+  for (const [kind, event] of Object.entries(EVENTS))
+    t.match(docs, `| \`${kind}\` | \`{${Object.keys(event).join(', ')}}\` |`)
+})
