@@ -60,6 +60,8 @@ export class World {
   service: string[] = []
   /** Extra lines of the config itself, such as `relay`. One thread, unless a test is about more: each takes its time to start. */
   settings: string[] = ['threads: 1']
+  /** 0: a free one. */
+  adminPort = 0
   /** More entries of `admin.keys`. */
   keys: string[] = []
   /** Instead of the one service that boots the fixture app. */
@@ -119,7 +121,7 @@ export class World {
     const text = [
       'listen: 127.0.0.1:0',
       'admin:',
-      '  listen: 127.0.0.1:0',
+      `  listen: 127.0.0.1:${this.adminPort}`,
       '  keys:',
       `    - { id: ops, algorithm: ed25519, public_key: "${this.#publicKey}", allow: [read, stage, promote, rollback, traffic] }`,
       ...this.keys.map((key) => `    - ${key}`),
