@@ -51,9 +51,17 @@ export class Streams {
 
   /** Counts the answer as a stream until it is closed. */
   #begin(actor: string, response: ServerResponse): AbortController {
-    const { most, heartbeatMs, longestMs } = this.#limits
+    const { most } = this.#limits
     if (this.#open.size >= most) throw new SlotgateError('too_many_readers', { limit: most })
     const ending = new AbortController()
+    // Its reader may have gone while the call was held; nothing would end it then.
+    if (response.closed) ending.abort()
+    else this.#keep(ending, actor, response)
+    return ending
+  }
+
+  #keep(ending: AbortController, actor: string, response: ServerResponse): void {
+    const { heartbeatMs, longestMs } = this.#limits
     this.#open.set(ending, actor)
     const heart = setInterval(() => beat(response), heartbeatMs).unref()
     const old = setTimeout(() => ending.abort(), longestMs).unref()
@@ -68,7 +76,6 @@ export class Streams {
       clearTimeout(old)
       clearTimeout(stuck)
     })
-    return ending
   }
 
   /** Ends the streams of all but those whose key stays as it is. */

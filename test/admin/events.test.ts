@@ -1,5 +1,7 @@
 // The events over real sockets: what is told to whom, from where on, and what ends a stream.
+import { once } from 'node:events'
 import { mkdtemp, rename, rm } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -9,7 +11,7 @@ import { Feed } from '../../src/switch/feed.ts'
 import { Lock, stepOf } from '../../src/switch/lock.ts'
 import type { OutputEvent } from '../../src/switch/types.ts'
 import { Following } from '../support/following.ts'
-import { adminKeys, type Door, forge, knock, openDoor, ops, status } from './door.ts'
+import { adminKeys, type Door, forge, knock, openDoor, ops, status, wire } from './door.ts'
 
 const drained = (service = 'invoices'): JournalEvent => ({ event: 'drained', service, actor: 'slotgate' })
 
@@ -246,6 +248,18 @@ t.test('so many may read, and the next when one of them has gone', async (t) => 
   t.equal((await inTurn(follow)).status, 200)
   t.equal((await follow()).status, 503)
   first.close()
+})
+
+t.test('who has gone before its stream has begun takes no place', async (t) => {
+  const { follow, authority, port, audit } = await openTold(t, { streams: { most: 1 } })
+  // A call that is early is held until its second has come.
+  const created = Math.floor(Date.now() / 1000) + 2
+  const params = { created, expires: created + 60 }
+  const socket = connect(port, '127.0.0.1')
+  await once(socket, 'connect')
+  socket.write(wire(forge({ authority }, { target: '/v1/events', params })), () => socket.destroy())
+  while (!audit.some(({ decision }) => decision === 'accepted')) await new Promise(setImmediate)
+  t.equal((await inTurn(follow)).status, 200)
 })
 
 /** Reads along as soon as there is room for one more. */
