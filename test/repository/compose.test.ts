@@ -71,6 +71,11 @@ t.test('whatever stays up has a health check', async (t) => {
     t.equal(Boolean(healthcheck), restart !== 'no', name)
 })
 
+t.test('what a health check runs is text: no colon in it has made it something else', async (t) => {
+  for (const [name, { healthcheck }] of services)
+    for (const part of healthcheck?.test ?? []) t.type(part, 'string', name)
+})
+
 t.test('only the front door can be reached from outside, and only from this machine', async (t) => {
   for (const [name, { ports = [], networks = [] }] of services) {
     if (name === 'slotgate') continue

@@ -44,7 +44,7 @@ export async function openEngine(t: Pick<Test, 'teardown'>): Promise<TestEngine 
 }
 
 /** @returns where an engine listens, as `unix://…`; or why there is none */
-export async function findEngine(t: Pick<Test, 'teardown'>): Promise<string> {
+async function findEngine(t: Pick<Test, 'teardown'>): Promise<string> {
   const { DOCKER_HOST: given } = process.env
   if (given === undefined) return startEngine(t)
   return given.startsWith('unix://') ? given : `DOCKER_HOST is ${given}, and no local socket`
@@ -62,7 +62,7 @@ async function removeAll(engine: Engine, name: string): Promise<void> {
 }
 
 /** @returns where it listens, or why it does not */
-async function startEngine(t: Pick<Test, 'teardown'>): Promise<string> {
+export async function startEngine(t: Pick<Test, 'teardown'>): Promise<string> {
   if (process.getuid?.() !== 0)
     return 'dockerd has to be started by root, and DOCKER_HOST names no other engine'
   const folder = await mkdtemp(join(tmpdir(), 'slotgate-engine-'))
@@ -83,19 +83,21 @@ async function startEngine(t: Pick<Test, 'teardown'>): Promise<string> {
     await ended
   })
   const late = pause(STARTS_WITHIN_MS, `dockerd was not up within ${STARTS_WITHIN_MS} ms`, { ref: false })
-  return Promise.race([answers(host), ended, late])
+  const over = new AbortController()
+  return Promise.race([answers(host, over.signal), ended, late]).finally(() => over.abort())
 }
 
-async function answers(host: string): Promise<string> {
+async function answers(host: string, over: AbortSignal): Promise<string> {
   const engine = engineAt({ kind: 'unix', path: host.slice('unix://'.length) })
-  for (;;) {
+  while (!over.aborted) {
     const isUp = await engine.ask({ method: 'GET', path: '/version' }).then(
       () => true,
       () => false,
     )
     if (isUp) return host
-    await pause(50, undefined, { ref: false })
+    await pause(50)
   }
+  return ''
 }
 
 const lastLineOf = async (file: string): Promise<string> =>
