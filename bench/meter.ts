@@ -30,6 +30,7 @@ function cpuUs(): number {
 function exchanges(): Known[] {
   return Array.from({ length: 1_000 }, (_, nth) => ({
     requestId: 'r',
+    trace: null,
     method: 'GET',
     target: '/',
     client: '127.0.0.1',

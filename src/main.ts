@@ -14,6 +14,7 @@ import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
 import type { Pages } from './relay/pages.ts'
 import { createRelay, type Relay, workersOf } from './relay/relay.ts'
+import { SpanExporter } from './relay/spans.ts'
 import { createDockerDriver } from './slots/drivers/docker.ts'
 import type { Driver } from './slots/drivers/driver.ts'
 import { createGitDriver } from './slots/drivers/git.ts'
@@ -97,6 +98,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
   const threads = config.threads === 'auto' ? availableParallelism() : config.threads
   const layout = { services: config.services.length, workers: workersOf(threads) }
   const table = openTable(createBuffer(layout), layout)
+  const spans = config.tracing ? new SpanExporter(config.tracing.endpoint, log) : null
   const relay = createRelay({
     listen: config.listen,
     threads,
@@ -104,6 +106,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     services: config.services,
     table,
     log,
+    spans,
     pages,
   })
   const closing = new AbortController()
@@ -136,6 +139,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     control,
     feed,
     meter: relay.meter,
+    spans,
     services: services.map(({ name }) => name),
     signal: closing.signal,
   })
@@ -157,6 +161,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
       const operationsEnded = Promise.all(services.map(({ lock }) => lock.close()))
       closing.abort(new SlotgateError('shutting_down'))
       await relay.close(Math.max(...current.config.services.map(({ drain }) => drain.withinMs)))
+      await spans?.close()
       await operationsEnded
       await Promise.all(services.map(({ occupants }) => occupants.close()))
       await stopStragglers(stateDir)

@@ -71,7 +71,8 @@ function build(whole: Whole, file: string, { keys, tls, pages }: Material): Conf
     admin: { listen: whole.admin.listen, keys, ...(tls && { tls }) },
     ...(whole.metrics && { metrics: whole.metrics }),
     stateDir: whole.state_dir,
-    relay: buildRelay(whole.relay),
+    ...(whole.tracing && { tracing: { endpoint: whole.tracing.endpoint } }),
+    relay: buildRelay(whole.relay, whole.tracing),
     services: whole.services.map(([name, service]) =>
       buildService(name, service, dirname(resolve(file)), pages.get(name) ?? {}),
     ),
@@ -83,7 +84,7 @@ const TARGET_LIMIT_BYTES = 8 * 1024
 
 const limitOf = (limit: number | 'off'): number => (limit === 'off' ? 0 : limit)
 
-const buildRelay = (relay: Whole['relay']): RelayConfig => ({
+const buildRelay = (relay: Whole['relay'], tracing: Whole['tracing']): RelayConfig => ({
   trustedProxies: relay.trusted_proxies,
   proxyProtocol: relay.proxy_protocol,
   forwarded: relay.forwarded,
@@ -105,6 +106,7 @@ const buildRelay = (relay: Whole['relay']): RelayConfig => ({
   tunnelIdleMs: relay.tunnel_idle,
   accessLog: relay.access_log,
   accessLogOmit: relay.access_log_omit,
+  traceShare: tracing?.sample ?? null,
 })
 
 const buildService = (

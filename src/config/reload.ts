@@ -68,6 +68,7 @@ function topLevel(old: Config, next: Config): string[] {
     ['admin.listen', old.admin.listen, next.admin.listen],
     ['admin.tls', old.admin.tls, next.admin.tls],
     ['metrics', old.metrics, next.metrics],
+    ['tracing', old.tracing, next.tracing],
     ['state_dir', old.stateDir, next.stateDir],
     ['relay', old.relay, next.relay],
   ]

@@ -3,12 +3,7 @@ import { isIP, isIPv6 } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
 import { isScalar } from 'yaml'
-import {
-  canonicalHost,
-  judgeInternalAddress,
-  judgeListenAddress,
-  judgePublicAddress,
-} from './addresses.ts'
+import { canonicalHost, judgeInternalAddress, judgeListenAddress, judgePublicAddress } from './addresses.ts'
 import { Complaint } from './complaint.ts'
 import { parseDuration } from './durations.ts'
 import { type Kind, scalar } from './kinds.ts'
@@ -108,6 +103,14 @@ export const volume = scalar('volume', (value, { file }) => {
   if (rest === undefined)
     return new Complaint('must be a folder or volume and a path, such as ./data:/data or data:/data:ro')
   return plain((/^[./]/.test(source) ? resolve(dirname(file), source) : source) + rest)
+})
+
+/** Where something is sent; yields it without a slash at its end. */
+export const endpoint = scalar('URL', (value) => {
+  const url = URL.parse(value)
+  const isOne = url !== null && ['http:', 'https:'].includes(url.protocol) && !url.search && !url.hash
+  if (isOne && !url.username && !url.password) return value.replace(/\/+$/, '')
+  return new Complaint('must be a URL such as http://127.0.0.1:4318')
 })
 
 const MAX_CPUS = 1024

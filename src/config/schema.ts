@@ -10,6 +10,7 @@ import {
   count,
   cpus,
   duration,
+  endpoint,
   filePath,
   firstRelease,
   hostName,
@@ -339,6 +340,13 @@ export const CONFIG = map({
       ),
     }),
     'a listener of its own for the metrics, since Prometheus does not sign',
+  ),
+  tracing: optional(
+    map({
+      endpoint: required(endpoint, 'the collector, as http://127.0.0.1:4318; spans go to `/v1/traces` there'),
+      sample: defaulted(onOffOrShare, 'on', 'how many of the traces that begin here are sent'),
+    }),
+    'a span for each request, over OTLP, and a place in its trace',
   ),
   state_dir: defaulted(filePath('folder'), '.slotgate', 'where the journal is kept'),
   relay: nested(RELAY, 'limits and times of the front door'),

@@ -182,6 +182,8 @@ export interface RelayConfig {
   /** Which share of the requests gets a line in the log, from 0 to 1. */
   accessLog: number
   accessLogOmit: readonly ('path' | 'client')[]
+  /** Of the traces that begin here, which share is sampled; null: traces are none of its business. */
+  traceShare: number | null
 }
 
 export interface Config {
@@ -193,6 +195,8 @@ export interface Config {
   admin: AdminConfig
   /** Where the metrics are without a signature. */
   metrics?: { listen: ListenAddress }
+  /** Where spans are sent, without the path. */
+  tracing?: { endpoint: string }
   /** Absolute. */
   stateDir: string
   relay: RelayConfig

@@ -31,18 +31,20 @@ export function logExchange({ config, log, lines }: AccessLog, known: Known): vo
 }
 
 /** Whether `goodLine` has all that there is to say. */
-const isPlain = ({ error, claim, heldMs }: Known): boolean => !error && claim !== null && heldMs === 0
+const isPlain = ({ error, claim, heldMs, trace }: Known): boolean =>
+  !error && claim !== null && heldMs === 0 && trace === null
 
 /** The status as it is logged and counted: the client's own going away has one that it never saw. 0: there is none. */
 export function statusOf({ status, error }: Known): number {
   return error?.code === 'client_closed' ? 499 : status || (error?.entry.status ?? 0)
 }
 
-function fieldsOf(known: Known, omit: RelayConfig['accessLogOmit']): object {
+function fieldsOf(known: Known, omit: RelayConfig['accessLogOmit']) {
   const { service, claim, release, method, target, upstreamMs, error } = known
   const code = error?.code
   return {
     request_id: known.requestId,
+    trace_id: known.trace?.traceId,
     service,
     release,
     slot: claim?.slot,
@@ -58,6 +60,28 @@ function fieldsOf(known: Known, omit: RelayConfig['accessLogOmit']): object {
     code,
     ...(error?.cause !== undefined && { err: error.cause }),
   }
+}
+
+/** What a span is made of: the line of its exchange, and its place in the trace. */
+export interface SpanRecord extends ReturnType<typeof fieldsOf> {
+  span_id: string
+  parent_id: string | null
+  /** Milliseconds since the epoch. */
+  ended_ms: number
+}
+
+/** Hands on what a span is made of, if the exchange is one of a trace that somebody wants to see. */
+export function traceExchange(spans: LineSink | null, config: RelayConfig, known: Known): void {
+  const { trace } = known
+  if (spans === null || !trace?.sampled) return
+  const { err: _, ...fields } = { err: null, ...fieldsOf(known, config.accessLogOmit) }
+  const record: SpanRecord = {
+    ...fields,
+    span_id: trace.spanId,
+    parent_id: trace.parentId,
+    ended_ms: Date.now(),
+  }
+  spans.write(`${JSON.stringify(record)}\n`)
 }
 
 let timeMs = 0

@@ -35,6 +35,8 @@ export interface DoorOptions {
   log: Logger
   /** Where the log goes, for lines that are built by hand. */
   lines: LineSink
+  /** Takes what spans are made of. */
+  spans?: LineSink | null
   /** Absent: pages are told nothing. */
   pages?: Pages | null
 }
@@ -96,6 +98,7 @@ export function createDoor({
   counter,
   log,
   lines,
+  spans = null,
   pages = null,
 }: DoorOptions): Door {
   const clients = new Set<ClientConnection>()
@@ -126,6 +129,7 @@ export function createDoor({
     counter,
     log,
     lines,
+    spans,
     pages,
     isClosing: () => closing,
     admits: (socket, address) => admission.admitsClient(socket, address),

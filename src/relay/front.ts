@@ -30,6 +30,8 @@ export interface Front {
   readonly counter: Counter
   readonly log: Logger
   readonly lines: LineSink
+  /** Takes what spans are made of; null: nobody wants any. */
+  readonly spans: LineSink | null
   /** null: nobody develops what is behind it. */
   readonly pages: Pages | null
   /** No connection is to outlive its exchange. */

@@ -2,7 +2,7 @@
 // end of it. Runs in the thread of the client's connection.
 import { SlotgateError } from '../errors.ts'
 import type { Claim, ClaimKind, Closed } from '../slots/table.ts'
-import { logExchange } from './access.ts'
+import { logExchange, traceExchange } from './access.ts'
 import { clientOf, type Peer } from './forwarded.ts'
 import type { Front } from './front.ts'
 import type { HeadReader } from './http1/head.ts'
@@ -13,6 +13,7 @@ import type { Known } from './known.ts'
 import type { Refused } from './refuse.ts'
 import { createRequestId } from './request-id.ts'
 import type { Route } from './route.ts'
+import { type Trace, traceOf } from './trace.ts'
 import type { Pool } from './upstream.ts'
 import type { Waiter } from './waiting.ts'
 
@@ -37,6 +38,7 @@ export abstract class Journey implements Known, Refused, Waiter {
   /** The client's `Accept`, which decides how a refusal looks. */
   accept = ''
   requestId = ''
+  trace: Trace | null = null
   method = ''
   target = ''
   client: string
@@ -86,6 +88,8 @@ export abstract class Journey implements Known, Refused, Waiter {
     const ids = head.first(REQUEST_ID)
     const id = ids >= 0 && head.times(REQUEST_ID) === 1 ? head.value(ids) : ''
     this.requestId = id !== '' && SAFE_ID.test(id) ? id : createRequestId()
+    const { traceShare } = this.front.config
+    if (traceShare !== null) this.trace = traceOf(head.values('traceparent'), traceShare)
     const accept = head.first(ACCEPT)
     if (accept >= 0) this.accept = head.value(accept)
     if (this.#from.trusted && head.first(FORWARDED_FOR) >= 0) {
@@ -167,6 +171,7 @@ export abstract class Journey implements Known, Refused, Waiter {
       forwarded: this.front.config.forwarded,
       framing: request.framing,
       maxForwards: request.maxForwards,
+      trace: this.trace,
     })
   }
 
@@ -195,5 +200,6 @@ export abstract class Journey implements Known, Refused, Waiter {
     counter.count(this)
     if (this.claim !== null) table.release(this.claim, worker)
     logExchange(this.front, this)
+    traceExchange(this.front.spans, this.front.config, this)
   }
 }

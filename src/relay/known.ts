@@ -1,10 +1,13 @@
 // What is known of an exchange when it is over; its log line is made of it. Runs in the thread of the exchange.
 import type { SlotgateError } from '../errors.ts'
 import type { Claim } from '../slots/table.ts'
+import type { Trace } from './trace.ts'
 
 /** What the log line of an exchange is made of, and what is counted of it. */
 export interface Known {
   readonly requestId: string
+  /** null: nobody wants to know of traces. */
+  readonly trace: Trace | null
   readonly method: string
   readonly target: string
   /** Who the client is, by the trusted proxies' word. */

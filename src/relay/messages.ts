@@ -50,12 +50,15 @@ export type Call = {
   [Name in CallName]: { kind: 'call'; id: number; name: Name; args: Parameters<Calls[Name]> }
 }[CallName]
 
-/** `linesTaken`: the main thread has the last lines of the log, the next may follow. */
-export type ToWorker = Call | { kind: 'linesTaken' }
+/** Where lines of a thread go to: the log, or the spans. */
+export type Sink = 'log' | 'spans'
+
+/** `linesTaken`: the main thread has the last lines for that, the next may follow. */
+export type ToWorker = Call | { kind: 'linesTaken'; sink: Sink }
 
 export type FromWorker =
   /** Calls may come. */
   | { kind: 'ready' }
   | { kind: 'done'; id: number; value: unknown }
   | { kind: 'failed'; id: number; code: Code; facts: Facts }
-  | { kind: 'lines'; lines: string }
+  | { kind: 'lines'; sink: Sink; lines: string }

@@ -1,7 +1,7 @@
 // The front door as the rest of slotgate sees it, whatever its threads are: listen, point a slot at a release, drain,
 // close. Main thread.
 import type { Address, ListenAddress, RelayConfig, ServiceConfig } from '../config/types.ts'
-import type { Logger } from '../log.ts'
+import type { LineSink, Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { DataPlane } from '../switch/data-plane.ts'
 import { Counter } from './counter.ts'
@@ -41,6 +41,8 @@ export interface RelayOptions {
   /** Laid out for `workersOf(threads)`. */
   table: Table
   log: Logger
+  /** Takes what spans are made of, a line for each. */
+  spans?: LineSink | null
   /** Only where the main thread serves it. */
   pages?: Pages | null
 }
@@ -75,11 +77,11 @@ export function createRelay(options: RelayOptions): Relay {
 type Doors = Omit<Relay, 'meter' | 'begin' | 'exchanges' | 'measure' | 'whenDrained'>
 
 function doorOfMainThread(
-  { listen, relay, services, table, log, pages = null }: RelayOptions,
+  { listen, relay, services, table, log, spans = null, pages = null }: RelayOptions,
   meter: Meter,
 ): Doors {
   const counter = new Counter(meter.buffer, table.layout, 0)
-  const door = createDoor({ relay, services, table, worker: 0, counter, log, lines: log.lines, pages })
+  const door = createDoor({ relay, services, table, worker: 0, counter, log, lines: log.lines, spans, pages })
   return {
     threads: 0,
     listen: () => door.listen(listen, { reusePort: false }),

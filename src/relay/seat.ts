@@ -1,7 +1,7 @@
 // One worker's place: its number, its claim cells, and the threads that sit there one after the other. Main thread.
 import type { ListenAddress } from '../config/types.ts'
 import { messageOf, reason } from '../errors.ts'
-import type { Logger } from '../log.ts'
+import type { LineSink, Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { Birth, CallName, Calls, Told } from './messages.ts'
 import type { Meter } from './meter.ts'
@@ -26,7 +26,12 @@ export interface SeatOptions {
   /** How things are now. */
   told(): Told
   log: Logger
+  /** Takes what spans are made of. */
+  spans?: LineSink | null
 }
+
+/** A thread that is not told to make spans has none. */
+const NOWHERE: LineSink = { write: () => {} }
 
 /** Lives as long as the relay. */
 export class Seat {
@@ -47,10 +52,10 @@ export class Seat {
 
   /** Starts a thread. It rejects if the thread ended before it could be opened. */
   async start(): Promise<void> {
-    const { worker, relay, services, table, meter, log } = this.#options
+    const { worker, relay, services, table, meter, log, spans } = this.#options
     const { buffer, layout } = table
     const birth = { worker, relay, services, buffer, layout, cells: meter.buffer, logLevel: log.level }
-    const thread = new Thread(birth, log.lines)
+    const thread = new Thread(birth, { log: log.lines, spans: spans ?? NOWHERE })
     this.#thread = thread
     this.#startedMs = performance.now()
     void thread.exited.then((how) => this.#onExit(how))

@@ -3,7 +3,7 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { messageOf, SlotgateError } from '../errors.ts'
 import type { LineSink } from '../log.ts'
-import type { Birth, CallName, Calls, FromWorker } from './messages.ts'
+import type { Birth, CallName, Calls, FromWorker, Sink } from './messages.ts'
 
 /** TypeScript as it is, or what was built of it: as this file. */
 const FILE = new URL(`./worker${extname(import.meta.url)}`, import.meta.url)
@@ -26,15 +26,15 @@ export class Thread {
   /** Resolves with how it ended, once its connections are closed and it counts no more. */
   readonly exited: Promise<string>
 
-  /** @param lines takes what it logs */
-  constructor(birth: Birth, lines: LineSink) {
+  /** @param sinks take its lines */
+  constructor(birth: Birth, sinks: Record<Sink, LineSink>) {
     this.#number = birth.worker
     this.#worker = new Worker(FILE, {
       workerData: birth,
       name: `relay-${birth.worker}`,
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
     })
-    this.#worker.on('message', (message: FromWorker) => this.#onMessage(message, lines))
+    this.#worker.on('message', (message: FromWorker) => this.#onMessage(message, sinks))
     // Its 'exit' follows.
     this.#worker.on('error', (error) => {
       this.#why ??= messageOf(error)
@@ -89,11 +89,12 @@ export class Thread {
     await this.#worker.terminate()
   }
 
-  #onMessage(message: FromWorker, lines: LineSink): void {
+  #onMessage(message: FromWorker, sinks: Record<Sink, LineSink>): void {
     if (message.kind === 'ready') this.#ready.resolve()
     else if (message.kind === 'lines') {
-      lines.write(message.lines)
-      this.#worker.postMessage({ kind: 'linesTaken' })
+      const { sink, lines } = message
+      sinks[sink].write(lines)
+      this.#worker.postMessage({ kind: 'linesTaken', sink })
     } else this.#waiting.get(message.id)?.(message)
   }
 }

@@ -1,12 +1,12 @@
 // A worker thread of the front door: one door of its own on the port that all share, told what to do by the main thread.
 import { parentPort, workerData } from 'node:worker_threads'
 import { messageOf, SlotgateError } from '../errors.ts'
-import { createLines } from '../lines.ts'
+import { createLines, type Lines } from '../lines.ts'
 import { createLogger } from '../log.ts'
 import { openTable } from '../slots/table.ts'
 import { Counter } from './counter.ts'
 import { createDoor } from './door.ts'
-import type { Birth, Call, FromWorker, ToWorker } from './messages.ts'
+import type { Birth, Call, FromWorker, Sink, ToWorker } from './messages.ts'
 
 /** A line of the log is at most so late, and a busy thread sends a few chunks instead of thousands of lines. */
 const GATHER_MS = 20
@@ -15,18 +15,21 @@ if (!parentPort) throw new Error('this file runs as a worker thread')
 const main = parentPort
 const { relay, services, buffer, layout, cells, worker, logLevel } = workerData as Birth
 
-let linesTaken = (): void => {}
-const lines = createLines({
-  gatherMs: GATHER_MS,
-  send(chunk, done) {
-    linesTaken = done
-    say({ kind: 'lines', lines: chunk })
-  },
-})
+const taken = new Map<Sink, () => void>()
+const linesTo = (sink: Sink): Lines =>
+  createLines({
+    gatherMs: GATHER_MS,
+    send(chunk, done) {
+      taken.set(sink, done)
+      say({ kind: 'lines', sink, lines: chunk })
+    },
+  })
+const lines = linesTo('log')
+const spans = linesTo('spans')
 const log = createLogger(logLevel, lines)
 const table = openTable(buffer, layout)
 const counter = new Counter(cells, layout, worker)
-const door = createDoor({ relay, services, table, worker, counter, log, lines })
+const door = createDoor({ relay, services, table, worker, counter, log, lines, spans })
 
 // One connection's bug must not end those of all others.
 process.on('uncaughtException', (error) => {
@@ -36,7 +39,7 @@ process.on('uncaughtException', (error) => {
 process.on('exit', sendRest)
 main.on('message', (message: ToWorker) => {
   if (message.kind === 'call') void answer(message)
-  else linesTaken()
+  else taken.get(message.sink)?.()
 })
 say({ kind: 'ready' })
 
@@ -80,8 +83,13 @@ function act(call: Call): unknown {
 }
 
 function sendRest(): void {
-  const rest = lines.takeRest()
-  if (rest) say({ kind: 'lines', lines: rest })
+  for (const [sink, sent] of [
+    ['log', lines],
+    ['spans', spans],
+  ] as const) {
+    const rest = sent.takeRest()
+    if (rest) say({ kind: 'lines', sink, lines: rest })
+  }
 }
 
 function say(message: FromWorker): void {

@@ -98,14 +98,14 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
   [
     'an unknown key like no other',
     `${SERVICE}frobnicate: 1\n`,
-    ['5:1 frobnicate: unknown key; known here: listen, threads, admin, metrics, state_dir, relay, services'],
+    ['5:1 frobnicate: unknown key; known here: listen, threads, admin, metrics, tracing, state_dir, relay, services'],
   ],
   ['a key given twice', `${SERVICE}listen: :1\nlisten: :2\n`, ['6:1 listen: is given twice']],
   [
     'a merge key',
     `x: &x {}\n${SERVICE}    <<: *x\n`,
     [
-      '1:1 x: unknown key; known here: listen, threads, admin, metrics, state_dir, relay, services',
+      '1:1 x: unknown key; known here: listen, threads, admin, metrics, tracing, state_dir, relay, services',
       '6:5 services.app."<<": merge keys are not read; use an alias for a whole value',
     ],
   ],
@@ -688,6 +688,7 @@ t.test('what is not written has its default', async (t) => {
       tunnelIdleMs: 300_000,
       accessLog: 1,
       accessLogOmit: [],
+      traceShare: null,
     },
     services: [
       {

@@ -15,6 +15,7 @@ const HOUR_MS = 3_600_000
 /** An exchange of generation 1 that went well, but for what the test says. */
 const ended = (part: Partial<Known> = {}): Known => ({
   requestId: 'r',
+  trace: null,
   method: 'GET',
   target: '/',
   client: '127.0.0.1',

@@ -10,7 +10,7 @@ import {
 } from 'node:net'
 import type { Address, RelayConfig, ServiceConfig } from '../../src/config/types.ts'
 import type { SlotName } from '../../src/contract.ts'
-import { createLogger } from '../../src/log.ts'
+import { createLogger, type LineSink } from '../../src/log.ts'
 import { createRelay, type Relay, workersOf } from '../../src/relay/relay.ts'
 import { createBuffer, openTable, type Table } from '../../src/slots/table.ts'
 import type { Scope } from '../support/scope.ts'
@@ -50,6 +50,7 @@ export const RELAY_CONFIG: RelayConfig = {
   tunnelIdleMs: 300_000,
   accessLog: 1,
   accessLogOmit: [],
+  traceShare: null,
 }
 
 export const service = (part: Partial<ServiceConfig> = {}): ServiceConfig => ({
@@ -97,12 +98,13 @@ export interface Options {
   threads?: number
   /** 0 unless a test is about the port. */
   port?: number
+  spans?: LineSink
 }
 
 /** A listening relay with nothing live. */
 export async function startRelay(
   t: Scope,
-  { relay: part = {}, services = [service()], threads = 0, port: wanted = 0 }: Options = {},
+  { relay: part = {}, services = [service()], threads = 0, port: wanted = 0, spans }: Options = {},
 ): Promise<Bench> {
   const layout = { services: services.length, workers: workersOf(threads) }
   const table = openTable(createBuffer(layout), layout)
@@ -121,6 +123,7 @@ export async function startRelay(
     services,
     table,
     log,
+    ...(spans && { spans }),
   })
   const { port } = await relay.listen()
   t.teardown(() => relay.close(0))

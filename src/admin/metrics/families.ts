@@ -76,6 +76,10 @@ export const FAMILIES = {
     'service',
   ),
   slotgate_drain_cut_total: counter('What a drain had to cut at its limit.', 'service', 'kind'),
+  slotgate_spans_total: counter(
+    'Spans that were made for the collector, `exported` or `dropped`.',
+    'outcome',
+  ),
   slotgate_worker_restarts_total: counter('Threads of the front door that died and were replaced.', 'worker'),
   slotgate_worker_delay_seconds: counted(
     "How late a thread's clock ticked, because its event loop was busy.",

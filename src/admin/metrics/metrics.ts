@@ -3,6 +3,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { type Code, ERRORS } from '../../errors.ts'
 import type { Counted, Meter } from '../../relay/meter.ts'
+import type { SpanExporter } from '../../relay/spans.ts'
 import type { Feed } from '../../switch/feed.ts'
 import type { Control, ServiceStatus, SlotView } from '../../switch/types.ts'
 import { FAMILIES, type NameOf, REQUEST_BOUNDS, SWITCH_BOUNDS } from './families.ts'
@@ -20,13 +21,15 @@ export interface MetricsOptions {
   control: Control
   feed: Feed
   meter: Meter
+  /** null: there is no collector. */
+  spans: Pick<SpanExporter, 'exported' | 'dropped'> | null
   /** In the order in which the table counts them. */
   services: readonly string[]
   /** Ends following the feed. */
   signal: AbortSignal
 }
 
-export function createMetrics({ control, feed, meter, services, signal }: MetricsOptions): Metrics {
+export function createMetrics({ control, feed, meter, spans, services, signal }: MetricsOptions): Metrics {
   const registry = new Registry()
   const families = createFamilies(registry)
   void follow(feed, createHistory(families, services), signal)
@@ -39,6 +42,7 @@ export function createMetrics({ control, feed, meter, services, signal }: Metric
       wasAsked = true
       const statuses = Object.values(await control.statuses())
       tellCounted(families, meter, services)
+      tellSpans(families, spans)
       tellStatuses(families, statuses)
       return registry.metrics()
     },
@@ -97,7 +101,11 @@ const labelsOf = (facts: Record<string, string | null | undefined>): Labels =>
   )
 
 function tellCounted(families: Families, meter: Meter, services: readonly string[]): void {
-  const counted = meter.counted().map((one) => ({ ...one, labels: placeOf(one, services) }))
+  const counted = meter
+    .counted()
+    // Behind the services are their previews, which are no traffic.
+    .filter(({ service }) => service === null || service < services.length)
+    .map((one) => ({ ...one, labels: placeOf(one, services) }))
   const { slotgate_requests_total: requests, slotgate_errors_total: errors } = families
   requests.reset()
   errors.reset()
@@ -127,6 +135,13 @@ function tellWorkers(families: Families, meter: Meter): void {
   families.slotgate_worker_restarts_total.reset()
   for (const [worker, deaths] of meter.deaths.entries())
     families.slotgate_worker_restarts_total.inc({ worker: String(worker) }, deaths)
+}
+
+function tellSpans({ slotgate_spans_total: total }: Families, spans: MetricsOptions['spans']): void {
+  if (spans === null) return
+  total.reset()
+  total.inc({ outcome: 'exported' }, spans.exported)
+  total.inc({ outcome: 'dropped' }, spans.dropped)
 }
 
 /** Those that a status tells: they are gone with what they told of. */

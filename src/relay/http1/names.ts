@@ -11,6 +11,10 @@ export const NEVER_NAMED = 4
 export const FORWARDED = 8
 /** Decides where a message ends: never copied, always written anew. */
 export const FRAMING = 16
+/** Which trace the request belongs to; written anew where slotgate has a span of its own in it. */
+export const TRACE = 32
+/** Goes with that trace, and with no other. */
+export const TRACE_STATE = 64
 
 const ROLES = {
   connection: HOP,
@@ -38,6 +42,8 @@ const ROLES = {
   'x-forwarded-host': REBUILT | FORWARDED | NEVER_NAMED,
   'x-forwarded-proto': REBUILT | FORWARDED | NEVER_NAMED,
   'x-real-ip': FORWARDED | NEVER_NAMED,
+  traceparent: TRACE,
+  tracestate: TRACE_STATE,
   accept: 0,
   date: NEVER_NAMED,
   'content-type': 0,

@@ -2,6 +2,7 @@
 // are written with it. Pure.
 import type { RelayConfig } from '../../config/types.ts'
 import { type ForwardedIn, forwardedFields } from '../forwarded.ts'
+import { type Trace, traceparentOf } from '../trace.ts'
 import type { Framing } from './body.ts'
 import type { HeadReader } from './head.ts'
 import {
@@ -14,6 +15,8 @@ import {
   numberOf,
   OTHER,
   REBUILT,
+  TRACE,
+  TRACE_STATE,
 } from './names.ts'
 import { HTAB, SP } from './octets.ts'
 
@@ -142,6 +145,8 @@ export interface RequestFacts {
   framing: Framing
   /** Absent: the request has no Max-Forwards that matters here. */
   maxForwards: number | undefined
+  /** null: what the client says of a trace goes on as it came. */
+  trace: Trace | null
 }
 
 /** A path, and nothing that could end the field or begin another member of it. */
@@ -180,6 +185,12 @@ function forwardedLines(head: HeadReader, { peer, host, trusted, forwarded }: Re
     .join('')
 }
 
+/** Which fields of the client's trace stay behind; what goes with a trace has no meaning in one that begins here. */
+function rolesOf(trace: Trace | null): number {
+  if (trace === null) return 0
+  return trace.parentId === null ? TRACE | TRACE_STATE : TRACE
+}
+
 /**
  * The fields of a request as the app gets them, each with its line end.
  *
@@ -189,11 +200,13 @@ function forwardedLines(head: HeadReader, { peer, host, trusted, forwarded }: Re
  * @see RFC 9110 §7.6.1, HTTP.md §1.5 and §3.1
  */
 export function requestFields(head: HeadReader, facts: RequestFacts): string {
-  const dropped = HOP | FRAMING | REBUILT | (facts.trusted ? 0 : FORWARDED)
+  const { trace } = facts
+  const dropped = HOP | FRAMING | REBUILT | (facts.trusted ? 0 : FORWARDED) | rolesOf(trace)
   const own = `1.${facts.minor} ${PSEUDONYM}`
   const via = head.first(VIA) < 0 ? own : [...head.values('via'), own].join(', ')
   const hops = facts.maxForwards === undefined ? '' : `Max-Forwards: ${facts.maxForwards}\r\n`
-  return `${relayed(head, dropped)}${forwardedLines(head, facts)}Via: ${via}\r\nX-Request-Id: ${facts.requestId}\r\n${hops}${framingField(facts.framing)}`
+  const span = trace === null ? '' : `traceparent: ${traceparentOf(trace)}\r\n`
+  return `${relayed(head, dropped)}${forwardedLines(head, facts)}${span}Via: ${via}\r\nX-Request-Id: ${facts.requestId}\r\n${hops}${framingField(facts.framing)}`
 }
 
 /**

@@ -26,6 +26,7 @@ const FACTS: RequestFacts = {
   forwarded: 'x-forwarded',
   framing: { kind: 'none' },
   maxForwards: undefined,
+  trace: null,
 }
 const OURS =
   'X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: a.test\r\nVia: 1.1 slotgate\r\nX-Request-Id: id\r\n'

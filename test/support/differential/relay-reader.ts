@@ -26,6 +26,7 @@ export const LIMITS: RelayConfig = {
     upstreamReuse: true,
     accessLog: 0,
     accessLogOmit: [],
+    traceShare: null,
   },
   // No limit of time or of number comes up in memory.
   ...{
@@ -184,7 +185,7 @@ class RequestReader {
   #begin(start: number): boolean {
     const request = screen(heads)
     const { method, target, host, framing, maxForwards } = request
-    const told = { ...request, ...SAID, trusted: this.#trusted, forwarded: LIMITS.forwarded }
+    const told = { ...request, ...SAID, trusted: this.#trusted, forwarded: LIMITS.forwarded, trace: null }
     const fieldsOut = requestFields(heads, told)
     this.#current = {
       ...{ method, host, framing, maxForwards, minor: heads.minor, fieldsOut },

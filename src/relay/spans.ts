@@ -1,0 +1,174 @@
+// Spans for an OpenTelemetry collector (OTLP 1.x over HTTP, as JSON), made of what the threads say of sampled exchanges. What
+// cannot be sent waits, within a bound, and is then lost and counted: a collector must never hold up a request. Main thread.
+import { request } from 'undici'
+import { messageOf } from '../errors.ts'
+import type { LineSink, Logger } from '../log.ts'
+import type { SpanRecord } from './access.ts'
+
+const BATCH = 512
+const MOST_WAITING = 4_096
+const EVERY_MS = 2_000
+const AGAIN_MS = 5_000
+const SEND_WITHIN_MS = 10_000
+const LAST_WITHIN_MS = 2_000
+
+/** OTLP: these may succeed later. */
+const RETRYABLE = [429, 502, 503, 504]
+
+/** What threads that lost lines say in their place. */
+interface Lost {
+  lost: number
+}
+
+/** Lives as long as slotgate. */
+export class SpanExporter implements LineSink {
+  readonly #url: string
+  readonly #log: Logger
+  #waiting: object[] = []
+  #timer: NodeJS.Timeout | undefined
+  #sending: Promise<void> = Promise.resolve()
+  #isDown = false
+  #closed = false
+  exported = 0
+  dropped = 0
+
+  /** @param endpoint of the collector, without the path of the signal */
+  constructor(endpoint: string, log: Logger) {
+    this.#url = `${endpoint.replace(/\/$/, '')}/v1/traces`
+    this.#log = log
+  }
+
+  /** Takes whole lines, each a `SpanRecord`. */
+  write(lines: string): void {
+    for (const line of lines.split('\n')) if (line !== '') this.#take(JSON.parse(line))
+    if (this.#waiting.length > 0) this.#timer ??= setTimeout(() => this.#next(), EVERY_MS).unref()
+  }
+
+  #take(record: SpanRecord | Lost): void {
+    if ('lost' in record) this.dropped += record.lost
+    else if (this.#waiting.length >= MOST_WAITING) this.dropped += 1
+    else this.#waiting.push(spanOf(record))
+  }
+
+  #next(): void {
+    this.#sending = this.#sendAll().then((all) => {
+      this.#timer = undefined
+      if (this.#closed || this.#waiting.length === 0) return
+      this.#timer = setTimeout(() => this.#next(), all ? EVERY_MS : AGAIN_MS).unref()
+    })
+  }
+
+  /** @returns whether all that waited has left */
+  async #sendAll(withinMs = SEND_WITHIN_MS): Promise<boolean> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, BATCH)
+      const problem = await this.#send(batch, withinMs)
+      this.#say(problem)
+      if (problem?.mayRetry) {
+        this.#waiting.unshift(...batch)
+        return false
+      }
+      if (problem) this.dropped += batch.length
+      else this.exported += batch.length
+    }
+    return true
+  }
+
+  async #send(spans: readonly object[], withinMs: number): Promise<Problem | null> {
+    try {
+      const { statusCode, body } = await request(this.#url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(requestOf(spans)),
+        signal: AbortSignal.timeout(withinMs),
+      })
+      await body.dump()
+      if (statusCode < 300) return null
+      return { detail: `it answered ${statusCode}`, mayRetry: RETRYABLE.includes(statusCode) }
+    } catch (error) {
+      return { detail: messageOf(error), mayRetry: true }
+    }
+  }
+
+  /** Once when it begins, and once when it is over. */
+  #say(problem: Problem | null): void {
+    if (this.#isDown === (problem !== null)) return
+    this.#isDown = problem !== null
+    if (problem) this.#log.warn({ url: this.#url }, `the collector takes no spans: ${problem.detail}`)
+    else this.#log.info({ url: this.#url, dropped: this.dropped }, 'the collector takes spans again')
+  }
+
+  /** Sends what waits, if the collector takes it soon. */
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#sending
+    await this.#sendAll(LAST_WITHIN_MS)
+  }
+}
+
+interface Problem {
+  detail: string
+  mayRetry: boolean
+}
+
+const SERVER = 2
+const ERROR = 2
+
+/** RFC 9110 and PATCH, as the conventions name them; any other method is `_OTHER`. */
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH', 'QUERY']
+
+const nanoseconds = (ms: number): string => String(BigInt(Math.round(ms * 1_000)) * 1_000n)
+
+/**
+ * Names by the semantic conventions for HTTP server spans; what they have no name for begins with `slotgate`.
+ */
+function spanOf(record: SpanRecord): object {
+  const { trace_id: traceId, span_id: spanId, parent_id: parentId, ended_ms: endedMs } = record
+  const { method, status, code, duration_ms: tookMs } = record
+  const known = method !== undefined && METHODS.includes(method)
+  const failed = (status ?? 0) >= 500 || code !== undefined
+  return {
+    traceId,
+    spanId,
+    ...(parentId !== null && { parentSpanId: parentId }),
+    name: known ? method : 'HTTP',
+    kind: SERVER,
+    startTimeUnixNano: nanoseconds(endedMs - tookMs),
+    endTimeUnixNano: nanoseconds(endedMs),
+    attributes: attributesOf({
+      'http.request.method': known ? method : '_OTHER',
+      'http.request.method_original': known ? undefined : method,
+      'http.response.status_code': status,
+      'error.type': failed ? (code ?? String(status)) : undefined,
+      'url.scheme': 'http',
+      'url.path': record.path,
+      'client.address': record.client,
+      'slotgate.service': record.service,
+      'slotgate.release': record.release,
+      'slotgate.slot': record.slot,
+      'slotgate.generation': record.generation,
+      'slotgate.request_id': record.request_id,
+      'slotgate.upstream_ms': record.upstream_ms,
+    }),
+    ...((status ?? 0) >= 500 && { status: { code: ERROR } }),
+  }
+}
+
+const attributesOf = (facts: Record<string, string | number | undefined>): object[] =>
+  Object.entries(facts).flatMap(([key, value]) => (value === undefined ? [] : [{ key, value: typed(value) }]))
+
+/** Whole numbers are strings in OTLP's JSON. */
+function typed(value: string | number): object {
+  if (typeof value === 'string') return { stringValue: value }
+  return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value }
+}
+
+const requestOf = (spans: readonly object[]): object => ({
+  resourceSpans: [
+    {
+      resource: { attributes: attributesOf({ 'service.name': 'slotgate', 'process.pid': process.pid }) },
+      scopeSpans: [{ scope: { name: 'slotgate' }, spans }],
+    },
+  ],
+})
