@@ -1,28 +1,21 @@
 // The README's tour, typed word for word by a shell: every command does what the text says, and prints what is shown.
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { generateKey, writeKeyFile } from '../../src/cli/keyfile.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { createLogger } from '../../src/log.ts'
 import { start } from '../../src/main.ts'
 import { createTestDatabase } from '../support/postgres.ts'
+import { blocksOf, linesOf, patternOf, typeAll } from '../support/shell.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const readText = (file: string): Promise<string> => readFile(join(root, file), 'utf8')
 const readme = await readText('README.md')
 const [, tour = ''] = readme.split(/^## A tour .*$/m)
-const [, ...blocks] = (tour.split(/^## /m, 1)[0] ?? '').split('```sh\n')
-
-/** What is typed in one go, and what the README shows of the answer, if anything. */
-const steps = blocks.map((block) => {
-  const [typed = ''] = block.split('\n```\n', 1)
-  const shown = /^\n```text\n([\s\S]*?)\n```/.exec(block.slice(typed.length + '\n```\n'.length))?.[1]
-  return { typed, shown }
-})
+const steps = blocksOf(tour.split(/^## /m, 1)[0] ?? '')
 
 const hasCurl = spawnSync('curl', ['--version']).status === 0
 
@@ -35,7 +28,7 @@ t.test('the tour of the README, word for word', { skip: hasCurl ? false : 'needs
   t.equal(outputs.length, steps.length)
   t.ok(steps.filter(({ shown }) => shown !== undefined).length > 6)
   for (const [index, { typed, shown }] of steps.entries()) {
-    if (shown !== undefined) t.match(lines(outputs[index] ?? ''), patternOf(shown), typed)
+    if (shown !== undefined) t.match(linesOf(outputs[index] ?? ''), patternOf(shown), typed)
   }
 })
 
@@ -49,7 +42,7 @@ t.test('the demo tells the same first lines as the README', async (t) => {
 
 t.test('the two commands are there', async (t) => {
   const { scripts } = JSON.parse(await readText('package.json'))
-  for (const [, name = ''] of readme.matchAll(/\bnpm (?:run (?:-s )?)?([a-z]+)/g)) t.ok(scripts[name], name)
+  for (const [, name = ''] of readme.matchAll(/(?:^|`)npm (?:run )?([a-z]+)/gm)) t.ok(scripts[name], name)
   t.equal(scripts.slotgate, 'exec sh scripts/run src/bin.ts')
 })
 
@@ -85,8 +78,6 @@ async function startDemo(t: Test): Promise<RunningDemo> {
   }
 }
 
-const MARK = '@@'
-
 /**
  * Types the steps into one shell.
  *
@@ -94,45 +85,10 @@ const MARK = '@@'
  * @returns what each step printed
  */
 async function type(first: readonly string[], { folder, env }: RunningDemo): Promise<string[]> {
-  const [setup, ...others] = steps.map(({ typed }) => typed.split('\n').join('\necho\n'))
+  const [setup, ...others] = steps.map(({ typed }) => typed)
   const ours = setup
     ?.replace('.demo/ops.key', join(folder, 'ops.key'))
     .replace('npm run -s slotgate --', 'node src/bin.ts')
-  const script = [[ours, ...first].join('\n'), ...others].join(`\necho; echo ${MARK}\n`)
-  const shell = spawn('sh', ['-c', `exec 2>&1\n${script}`], {
-    cwd: root,
-    env,
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  return (await text(shell.stdout)).split(`${MARK}\n`)
-}
-
-/** Without what differs from run to run: ports, spans, and how long a call took. */
-const steady = (line: string): string =>
-  line
-    .replaceAll(/127\.0\.0\.1:\d+/g, '127.0.0.1:PORT')
-    .replaceAll(/\d+ ms\)/g, 'N ms)')
-    .replaceAll(/\bup \d+ \w+/g, 'up SPAN')
-    .replaceAll(/ {2,}/g, ' ')
-    .trimEnd()
-
-/** The steps of a call, each with what the release wrote meanwhile. */
-const PROGRESS = /^ {2}… \w.*\n(?: {4}│ .*\n)*/gm
-
-const lines = (output: string): string =>
-  output
-    .replaceAll(PROGRESS, '')
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => `${steady(line)}\n`)
-    .join('')
-
-const escaped = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
-
-/** The whole output, where a line of only `…` stands for any number of lines. */
-function patternOf(shown: string): RegExp {
-  const parts = shown
-    .split('\n')
-    .map((line) => (line.trim() === '…' ? '(?:.*\\n)*' : `${escaped(steady(line))}\\n`))
-  return new RegExp(`^${parts.join('')}$`)
+  const answers = await typeAll([[ours, ...first].join('\n'), ...others], { cwd: root, env })
+  return answers.map(({ output }) => output)
 }
