@@ -23,6 +23,8 @@ export interface DevOptions {
   /** Absent: as the config says, or the next free port. */
   listen?: ListenAddress
   overlay: boolean
+  /** The log as JSON instead of what people read. */
+  json: boolean
 }
 
 export interface Deps {

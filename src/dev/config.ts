@@ -43,13 +43,14 @@ export async function devConfig(options: DevOptions, folder: string, session: Se
   if (command.length > 0 && base.services.length > 1) {
     throw new Failure(EXIT.usage, `${file} has ${base.services.length} services, and the command is one app.`)
   }
+  const { metrics: _metrics, tracing: _tracing, ...kept } = base
   const { listen, moved } = asked ? { listen: asked, moved: null } : await nextFree(base.listen)
   const { tls: _tls, ...admin } = base.admin
   const door = { host: '127.0.0.1', port: admin.listen.port }
   return {
     moved,
     config: {
-      ...base,
+      ...kept,
       listen,
       // One thread is enough for one person, and quickest to agree with.
       threads: 0,
@@ -59,6 +60,8 @@ export async function devConfig(options: DevOptions, folder: string, session: Se
         keys: [...admin.keys.filter(({ id }) => id !== session.key.id), session.key],
       },
       stateDir: session.stateDir,
+      // The terminal shows what fails, and has no room for the rest.
+      relay: { ...kept.relay, accessLog: 0 },
       services: base.services.map((service) => devService(service, command, folder)),
     },
   }

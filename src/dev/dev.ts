@@ -36,6 +36,9 @@ export interface DevWorld {
   env: Call['env']
 }
 
+/** Where nobody reads what people read. */
+const NOBODY: Sink = { write: () => {} }
+
 /** At the end nobody waits for long: it is one developer's own requests that are still open. */
 const END_WITHIN_MS = 1_000
 
@@ -46,14 +49,18 @@ const END_WITHIN_MS = 1_000
  * @throws what `openSession`, `devConfig` and the start of slotgate throw
  */
 export async function runDev(options: DevOptions, world: DevWorld): Promise<number> {
-  const screen = new Screen(world.stdout, world.env)
-  const session = await openSession(world.folder)
+  const { stdout, env, folder } = world
+  const screen = new Screen(options.json ? NOBODY : stdout, env)
+  const log = createLogger('info', options.json ? { write: (lines) => void stdout.write(lines) } : screen)
+  const session = await openSession(folder)
   try {
-    const { config, moved } = await devConfig(options, world.folder, session)
+    const { config, moved } = await devConfig(options, folder, session)
     const pages = new DevPages(options.overlay)
-    const slotgate = await world.start(config, createLogger('info', screen), pages)
+    const slotgate = await world.start(config, log, pages)
     try {
-      await session.publish(urlOf(slotgate.admin))
+      const [frontDoor, admin] = [slotgate.frontDoor, slotgate.admin].map(urlOf)
+      await session.publish(admin ?? '')
+      log.info({ front_door: frontDoor, admin }, 'slotgate is up')
       if (moved) screen.warn(`${moved.message} ${moved.facts.who}`)
       await develop({ slotgate, config, pages, screen }, world)
     } finally {
@@ -110,7 +117,10 @@ async function develop({ slotgate, config, pages, screen }: Running, world: DevW
     s: each((loop) => loop.show()),
   }
   const keys = readKeys(stdin, ways, quit.resolve)
-  screen.welcome(urlOf(slotgate.frontDoor), keys !== null)
+  screen.welcome(
+    config.services.map((service) => siteOf(service, slotgate.frontDoor)),
+    keys !== null,
+  )
   each((loop) => loop.begin())()
   await Promise.race([stopped, quit.promise])
   keys?.close()
@@ -119,6 +129,13 @@ async function develop({ slotgate, config, pages, screen }: Running, world: DevW
     configure({ ...service, drain: { ...service.drain, withinMs: END_WITHIN_MS } })
   }
   await Promise.all([...watches.map((watch) => watch.close()), ...loops.map(({ loop }) => loop.close())])
+}
+
+/** Where a browser finds the service. */
+function siteOf({ hosts: [name], pathPrefix }: ServiceConfig, { host, port }: ListenAddress): string {
+  const every = host === '::' || host === '0.0.0.0'
+  const origin = urlOf({ host: name ?? (every ? 'localhost' : host), port })
+  return pathPrefix === '/' ? origin : origin + pathPrefix
 }
 
 const folderOf = ({ releases }: ServiceConfig): string => (releases?.driver === 'process' ? releases.cwd : '')

@@ -39,9 +39,10 @@ export class Screen implements LineSink {
     this.#stdout.write(`${text}\n`)
   }
 
-  welcome(url: string, hasKeys: boolean): void {
+  /** @param sites where the services are */
+  welcome(sites: readonly string[], hasKeys: boolean): void {
     const { bold, dim } = this.#style
-    this.say(`${bold('slotgate dev')}  ${bold(url)}`)
+    this.say(`${bold('slotgate dev')}  ${sites.map(bold).join('  ')}`)
     if (hasKeys) this.say(dim('r once more · b roll back · s status · q quit'))
   }
 

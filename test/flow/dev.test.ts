@@ -19,7 +19,11 @@ t.test('a command is enough: the app is up, and its new code after a save', asyn
   await dev.shows(/watching/)
   const first = await dev.get()
   t.match(first, { status: 200, text: 'one' }, 'a request that comes early waits')
-  t.match(dev.shown, /shop listens on PORT and not on INTERNAL_PORT.*schema: off/, 'what it found out is said')
+  t.match(
+    dev.shown,
+    /shop listens on PORT and not on INTERNAL_PORT.*schema: off/,
+    'what it found out is said',
+  )
   await dev.save('server.js', saying('two'))
   await dev.answers('two')
   await dev.shows(/✓ dev-2 is live/)
@@ -200,6 +204,39 @@ t.test('a port that is taken', async (t) => {
     await dev.shows(/✓ dev-1 is live/)
     t.equal(await (await fetch(url)).text(), 'one')
   })
+})
+
+t.test('the services of a config, where a browser finds them, and the log as JSON', async (t) => {
+  const service = (host: string) => ({
+    hosts: [host],
+    releases: { command: [process.execPath, 'server.js'], cwd: '.' },
+    first: 'r1',
+  })
+  const config = { services: { shop: service('shop.localhost'), help: service('help.localhost') } }
+  const more = { ...files, 'proxy.config.yaml': JSON.stringify(config) }
+  const dev = await Dev.start(t, {
+    files: more,
+    args: (port) => ['--config', 'proxy.config.yaml', '--listen', `127.0.0.1:${port}`],
+  })
+  await dev.shows(/slotgate dev +http:\/\/shop.localhost:\d+ +http:\/\/help.localhost:\d+\n/)
+  await dev.shows(/watching/)
+  for (const name of ['shop', 'help'])
+    t.equal((await dev.get('/', { host: `${name}.localhost` })).text, 'one')
+  await dev.save('server.js', saying('two'))
+  for (const name of ['shop', 'help']) {
+    await dev.until(async () => (await dev.get('/', { host: `${name}.localhost` })).text === 'two', name)
+  }
+  await dev.end('SIGTERM')
+  t.match(await dev.type('dev', '--config', 'proxy.config.yaml', '--', 'node', 'x'), {
+    code: 2,
+    stderr: /has 2 services/,
+  })
+
+  const other = await Dev.start(t, { files, args: (port) => ['--json', ...listeningOn(port)] })
+  await other.shows(/"msg":"slotgate is up"/)
+  await other.shows(/"msg":"dev-1 is live"/)
+  await other.end('SIGTERM')
+  for (const line of other.shown.trim().split('\n')) t.doesNotThrow(() => JSON.parse(line), line)
 })
 
 t.test('one session in a folder', async (t) => {

@@ -2,7 +2,7 @@
 import { judgeListenAddress } from '../../config/addresses.ts'
 import { Complaint } from '../../config/complaint.ts'
 import type { ListenAddress } from '../../config/types.ts'
-import { type Call, EXIT, Failure, setting } from '../call.ts'
+import { type Call, EXIT, Failure, setting, wantsJson } from '../call.ts'
 import type { Command } from './command.ts'
 
 export const dev: Command = {
@@ -20,7 +20,13 @@ export const dev: Command = {
     }
     const listen = listenOf(call)
     const overlay = call.flags.overlay === true
-    return call.dev({ command, overlay, ...(config && { config }), ...(listen && { listen }) })
+    return call.dev({
+      command,
+      overlay,
+      json: wantsJson(call),
+      ...(config && { config }),
+      ...(listen && { listen }),
+    })
   },
 }
 
