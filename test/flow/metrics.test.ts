@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { freePorts } from '../../src/slots/free-ports.ts'
+import { attributesOf, spansOf, startCollector } from '../support/collector.ts'
 import { World } from '../support/world.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -150,6 +151,25 @@ t.test('the admin API has the same, for a key that may read', async (t) => {
   const { status, body } = await world.call('GET', '/metrics')
   t.equal(status, 200)
   t.match(body, /^slotgate_generation\{service="invoices"\} 1$/m)
+})
+
+t.test('the spans of requests reach the collector, and are counted', async (t) => {
+  const collector = await startCollector(t)
+  const world = await World.create(t)
+  world.settings = [
+    'threads: 1',
+    'metrics: { listen: "127.0.0.1:0" }',
+    `tracing: { endpoint: "${collector.url}", sample: on }`,
+  ]
+  await world.addRelease('r42', { min: 41, max: 43 })
+  const close = await world.start(t)
+  t.match(await world.deploy('r42'), { status: 200 })
+  await world.get('/first')
+  await counted(world, 'slotgate_spans_total{outcome="exported"}', 1)
+  await world.get('/last')
+  await close()
+  const paths = spansOf(collector).map((span) => attributesOf(span)['url.path'])
+  t.same(paths, ['/first', '/last'], 'what waits is sent before the end')
 })
 
 t.test('promtool finds nothing to say about the metrics and the alerts', { skip }, async (t) => {

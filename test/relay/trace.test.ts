@@ -1,11 +1,10 @@
 // Traces: a request's place in one goes on to the app, and its span to a collector that may be away.
-import { once } from 'node:events'
-import { createServer } from 'node:http'
 import t from 'tap'
 import { createLogger, silentLogger } from '../../src/log.ts'
 import { SpanExporter } from '../../src/relay/spans.ts'
 import { traceOf, traceparentOf } from '../../src/relay/trace.ts'
-import { dial, H, hasAnswer, headOf, OK, type Scope, startObserved } from './support.ts'
+import { attributesOf, spansOf, startCollector } from '../support/collector.ts'
+import { dial, H, hasAnswer, headOf, OK, startObserved } from './support.ts'
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
 const PARENT = '00f067aa0ba902b7'
@@ -43,68 +42,6 @@ for (const received of [
     t.equal(traceOf(received, NEVER).sampled, false)
   })
 }
-
-interface Collector {
-  url: string
-  /** What was sent to it, request by request. */
-  readonly bodies: Sent[]
-  /** How it answers. */
-  status: number
-  heard(count: number): Promise<void>
-}
-
-interface Sent {
-  resourceSpans: { scopeSpans: { spans: Span[] }[] }[]
-}
-
-interface Span {
-  traceId: string
-  spanId: string
-  parentSpanId?: string
-  name: string
-  kind: number
-  startTimeUnixNano: string
-  endTimeUnixNano: string
-  status?: { code: number }
-  attributes: { key: string; value: Record<string, string | number> }[]
-}
-
-async function startCollector(t: Scope): Promise<Collector> {
-  const waiting = new Set<() => void>()
-  const collector = {
-    url: '',
-    bodies: [] as Sent[],
-    status: 200,
-    heard: (count: number) =>
-      new Promise<void>((resolve) => {
-        const look = () => collector.bodies.length >= count && resolve()
-        waiting.add(look)
-        look()
-      }),
-  }
-  const server = createServer(async (request, response) => {
-    const text = (await request.toArray()).join('')
-    if (request.url === '/v1/traces' && collector.status === 200) collector.bodies.push(JSON.parse(text))
-    response.writeHead(collector.status).end('{}')
-    for (const look of waiting) look()
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  const address = server.address()
-  collector.url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
-  return collector
-}
-
-const spansOf = ({ bodies }: Collector): Span[] =>
-  bodies.flatMap(({ resourceSpans }) =>
-    resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans)),
-  )
-
-const attributesOf = ({ attributes }: Span): Record<string, unknown> =>
-  Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]))
 
 for (const threads of [0, 1]) {
   t.test(`with ${threads} threads, a request’s span is sent, and the app is told of it`, async (t) => {

@@ -1,0 +1,67 @@
+// A collector of traces, which keeps what it was sent and answers as the test wants.
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { Scope } from './scope.ts'
+
+export interface Collector {
+  url: string
+  /** What was sent to it, request by request. */
+  readonly bodies: Sent[]
+  /** How it answers. */
+  status: number
+  heard(count: number): Promise<void>
+}
+
+interface Sent {
+  resourceSpans: { scopeSpans: { spans: Span[] }[] }[]
+}
+
+export interface Span {
+  traceId: string
+  spanId: string
+  parentSpanId?: string
+  name: string
+  kind: number
+  startTimeUnixNano: string
+  endTimeUnixNano: string
+  status?: { code: number }
+  attributes: { key: string; value: Record<string, string | number> }[]
+}
+
+/** A collector that takes traces over OTLP/HTTP, as JSON. */
+export async function startCollector(t: Scope): Promise<Collector> {
+  const waiting = new Set<() => void>()
+  const collector = {
+    url: '',
+    bodies: [] as Sent[],
+    status: 200,
+    heard: (count: number) =>
+      new Promise<void>((resolve) => {
+        const look = () => collector.bodies.length >= count && resolve()
+        waiting.add(look)
+        look()
+      }),
+  }
+  const server = createServer(async (request, response) => {
+    const text = (await request.toArray()).join('')
+    if (request.url === '/v1/traces' && collector.status === 200) collector.bodies.push(JSON.parse(text))
+    response.writeHead(collector.status).end('{}')
+    for (const look of waiting) look()
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const address = server.address()
+  collector.url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
+  return collector
+}
+
+export const spansOf = ({ bodies }: Collector): Span[] =>
+  bodies.flatMap(({ resourceSpans }) =>
+    resourceSpans.flatMap(({ scopeSpans }) => scopeSpans.flatMap(({ spans }) => spans)),
+  )
+
+export const attributesOf = ({ attributes }: Span): Record<string, unknown> =>
+  Object.fromEntries(attributes.map(({ key, value }) => [key, Object.values(value)[0]]))
