@@ -314,6 +314,8 @@ export async function dev(options: DevOptions): Promise<number> {
   const stopped = stopSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => {})
   // A terminal that is gone takes no more lines, and what is left to do is to end.
   stdout.on('error', () => {})
+  // One connection's bug must not end the session.
+  process.on('uncaughtException', (error) => console.error(error))
   return runDev(options, { start, stopped, folder: process.cwd(), stdin, stdout, env })
 }
 
