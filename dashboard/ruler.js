@@ -110,7 +110,7 @@ export function createRuler(ask) {
   }
 
   function redraw() {
-    if (versions.length === 0) return
+    if (versions.length === 0 || !axis.isConnected) return
     const { scale, width } = measure()
     const { height, nodes } = draw({ rows, versions, now, chosen, width })
     picture.setAttribute('viewBox', `0 0 ${width} ${height}`)

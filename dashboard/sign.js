@@ -142,9 +142,11 @@ const toBase64 = (bytes) => btoa(String.fromCharCode(...bytes))
  * @returns {Uint8Array<ArrayBuffer> | null} the bytes; null if it is neither
  */
 export function fromBase64(text) {
+  // `atob` would skip white space.
+  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) return null
   try {
     const decoded = atob(text.replaceAll('-', '+').replaceAll('_', '/'))
-    return decoded === '' ? null : Uint8Array.from(decoded, (character) => character.charCodeAt(0))
+    return Uint8Array.from(decoded, (character) => character.charCodeAt(0))
   } catch {
     return null
   }

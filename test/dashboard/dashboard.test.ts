@@ -1,0 +1,295 @@
+// The journey of somebody at the dashboard, in a real browser, with real releases behind it.
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import type { Page } from 'playwright-core'
+import t from 'tap'
+import { complaintsOf, openBrowser, skip } from './browser.ts'
+import { dashboardWorld, loadKey } from './world.ts'
+
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
+
+interface Violation {
+  id: string
+  impact: string
+  nodes: { html: string; failureSummary: string }[]
+}
+
+/** What axe finds that is serious, or worse. */
+async function barriers(page: Page): Promise<Violation[]> {
+  // As a page's own script could not, since its policy forbids it.
+  const client = await page.context().newCDPSession(page)
+  const evaluate = async (expression: string) => {
+    const { result, exceptionDetails } = await client.send('Runtime.evaluate', {
+      expression,
+      awaitPromise: true,
+      returnByValue: true,
+    })
+    if (exceptionDetails) throw new Error(exceptionDetails.text)
+    return result.value
+  }
+  await evaluate(await readFile(AXE, 'utf8'))
+  const { violations } = (await evaluate('axe.run()')) as { violations: Violation[] }
+  return violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+}
+
+const slot = (page: Page, name: 'blue' | 'green') => page.locator(`[data-slot=${name}]`)
+const role = (page: Page, name: 'blue' | 'green') => slot(page, name).getAttribute('data-role')
+const record = (page: Page, event: string) => page.locator(`.record[data-event=${event}]`).first()
+const button = (page: Page, name: string | RegExp) => page.getByRole('button', { name })
+
+t.test('from loading the key to forgetting it', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  world.service = ['schema: { interval: 100ms }', 'previous: stop']
+  await world.addRelease('r41', { min: 40, max: 42 })
+  await world.addRelease('r42', { min: 42, max: 43 })
+  await world.addRelease('r43', { min: 43, max: 44 })
+  await world.start(t)
+  await world.deploy('r41')
+  await world.deploy('r42')
+  await world.stage('r43')
+
+  const browser = await openBrowser(t)
+  const page = await browser.newPage({ reducedMotion: 'reduce' })
+  const complaints = complaintsOf(page)
+  const asked: string[] = []
+  page.on('request', (request) => asked.push(request.url()))
+  await page.goto(world.adminUrl)
+
+  await t.test('without a key there is nothing but how to get one', async (t) => {
+    await page.getByText('This page needs a key').waitFor()
+    t.match(await page.locator('main').innerText(), /slotgate keys generate/)
+    t.notMatch(await page.locator('body').innerText(), /invoices|r42/)
+    t.notOk(asked.some((url) => url.includes('/v1/')))
+    t.same(await barriers(page), [])
+  })
+
+  await t.test('with a key it shows both slots, the ruler and the history', async (t) => {
+    await loadKey(page, world)
+    await slot(page, 'green').getByText('r42').waitFor()
+    t.same([await role(page, 'blue'), await role(page, 'green')], ['idle', 'live'])
+    t.match(
+      await slot(page, 'blue').innerText(),
+      /r43[\s\S]*healthy[\s\S]*schema 43–44[\s\S]*needs 43 or newer/,
+    )
+    t.match(await page.locator('.service-head').innerText(), /generation 2[\s\S]*schema 42/)
+    await page.locator('.ruler-picture').getByText('42–43 ✓').waitFor()
+    t.match(await page.locator('.ruler-picture').textContent(), /43–44 ✗/)
+    t.match(await page.locator('.door').innerText(), /open[\s\S]*r41 works with schema 40 to 42/)
+    t.match(await record(page, 'flipped').innerText(), /Deployed r42: green is live\. Before it was r41\./)
+    await page.locator('#connection[data-state=live]').waitFor()
+  })
+
+  await t.test('the traffic is there within seconds', async (t) => {
+    const done = new AbortController()
+    const asking = keepAsking(world.url, done.signal)
+    await slot(page, 'green')
+      .locator('.number')
+      .filter({ hasText: 'requests/s' })
+      .locator('dd')
+      .filter({ hasText: /[1-9]/ })
+      .waitFor()
+    done.abort()
+    await asking
+    t.match(await slot(page, 'green').locator('.numbers').innerText(), /p50\s+[\d.]+ m?s/)
+  })
+
+  await t.test('a version says what a migration to it would do, by mouse and by keyboard', async (t) => {
+    await page.locator('.ruler').focus()
+    await page.keyboard.press('ArrowRight')
+    await page.locator('.advice').getByText('No way back').waitFor()
+    t.match(await page.locator('.advice').innerText(), /r42 goes on working at 43/)
+    t.equal(await page.locator('.ruler').getAttribute('aria-valuenow'), '43')
+    await page.keyboard.press('End')
+    await page.locator('.advice').getByText('Breaks live').waitFor()
+    await page.locator('h1').click()
+    await page.locator('.ruler-picture').getByText('41', { exact: true }).hover()
+    await page.locator('.advice').getByText('At 41', { exact: true }).waitFor()
+    t.pass()
+  })
+
+  await t.test('a promotion that the gate refuses cannot be confirmed, and says why', async (t) => {
+    await button(page, 'Promote r43…').click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByText('r43 must not be promoted now').waitFor()
+    t.match(await dialog.innerText(), /Release r43 needs schema 43 or newer; the database is at 42\./)
+    t.match(await dialog.innerText(), /migrations\/run/)
+    t.ok(await dialog.getByRole('button', { name: 'Promote', exact: true }).isDisabled())
+    t.same(await barriers(page), [])
+    await page.keyboard.press('Escape')
+    await dialog.waitFor({ state: 'detached' })
+    t.equal(await role(page, 'green'), 'live')
+    await world.promote()
+    await record(page, 'refused').waitFor()
+    t.match(
+      await record(page, 'refused').innerText(),
+      /The gate refused: r43 was not promoted\. Release r43 needs schema 43/,
+    )
+    await record(page, 'refused').getByText('Evidence').click()
+    t.match(
+      await record(page, 'refused').innerText(),
+      /r43: works with 43–44, read schema 42: needs 43 or newer/,
+    )
+  })
+
+  await t.test('a migration moves the line of the ruler', async (t) => {
+    await world.migrate(43)
+    await page.locator('.ruler-picture .version.now', { hasText: '43' }).waitFor()
+    t.match(await record(page, 'schema_version_changed').innerText(), /43/)
+    await page.locator('.ruler-picture').getByText('43–44 ✓').waitFor()
+    await page.locator('.door').getByText('Rollback door: shut').waitFor()
+  })
+
+  await t.test('the promotion goes through, and the page shows the flip', async (t) => {
+    await button(page, 'Promote r43…').click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByText('r43 may be promoted now').waitFor()
+    await dialog.getByRole('button', { name: 'Promote', exact: true }).click()
+    await page.locator('[data-slot=blue][data-role=live]').waitFor()
+    t.equal(await role(page, 'green'), 'idle')
+    t.match(await page.locator('#news').innerText(), /r43 is live on invoices/)
+    await page.locator('.operation[data-state=done]').waitFor()
+    t.match(await page.locator('.operation').innerText(), /Promote of r43[\s\S]*asking[\s\S]*flipping/)
+    t.match(await record(page, 'flipped').innerText(), /Promoted r43: blue is live/)
+    t.match(await page.title(), /invoices r43/)
+  })
+
+  await t.test('a rollback that the gate refuses cannot be confirmed', async (t) => {
+    await world.migrate(44)
+    await page.locator('.ruler-picture .version.now', { hasText: '44' }).waitFor()
+    await button(page, /^Roll back/).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByText('must not be rolled back to now').waitFor()
+    t.ok(await dialog.getByRole('button', { name: 'Roll back', exact: true }).isDisabled())
+    await dialog.getByRole('button', { name: 'Cancel' }).click()
+    t.equal(await role(page, 'blue'), 'live')
+  })
+
+  await t.test('a release is deployed by its name, and a boot that fails says so', async (t) => {
+    await world.addRelease('r45', { min: 44, max: 45, exitOnBoot: 1 })
+    await button(page, 'Deploy…').click()
+    await page.getByRole('dialog').getByLabel('Release').fill('r45')
+    await page.getByRole('dialog').getByRole('button', { name: 'Deploy', exact: true }).click()
+    await page.locator('.operation[data-state=failed]').waitFor()
+    t.match(await page.locator('.operation').innerText(), /Deploy of r45[\s\S]*failed/)
+    t.match(await page.locator('.operation .output').innerText(), /cannot find the configuration/)
+    await record(page, 'boot_failed').waitFor()
+    t.equal(await role(page, 'blue'), 'live')
+  })
+
+  await t.test('a pause holds requests, is seen, and ends', async (t) => {
+    await button(page, 'Pause…').click()
+    await page.getByRole('dialog').getByLabel('For').selectOption('until somebody resumes')
+    await page.getByRole('dialog').getByRole('button', { name: 'Pause', exact: true }).click()
+    await page
+      .locator('.notices')
+      .getByText(/Paused by desk/)
+      .waitFor()
+    const held = world.get()
+    await page.locator('.notices').getByText('1 request held').waitFor()
+    await button(page, 'Resume').click()
+    t.equal((await held).status, 200)
+    await page
+      .locator('.notices')
+      .getByText(/Paused/)
+      .waitFor({ state: 'detached' })
+    t.match(await record(page, 'resumed').innerText(), /Resumed/)
+  })
+
+  await t.test('nothing on the page is a serious barrier', async (t) => {
+    t.same(await barriers(page), [])
+  })
+
+  await t.test('a page that is loaded again has the key still, and nobody can read it', async (t) => {
+    await page.reload()
+    await slot(page, 'blue').getByText('r43').waitFor()
+    const kept = await page.evaluate(async () => {
+      const opening = indexedDB.open('slotgate')
+      await new Promise((resolve) => {
+        opening.onsuccess = resolve
+      })
+      const reading = opening.result.transaction('keys').objectStore('keys').get('current')
+      await new Promise((resolve) => {
+        reading.onsuccess = resolve
+      })
+      opening.result.close()
+      const { id, cryptoKey } = reading.result
+      const copied = await crypto.subtle.exportKey('pkcs8', cryptoKey).then(
+        () => true,
+        () => false,
+      )
+      return { id, extractable: cryptoKey.extractable, copied }
+    })
+    t.same(kept, { id: 'desk', extractable: false, copied: false })
+  })
+
+  await t.test('a key that is forgotten is gone', async (t) => {
+    await button(page, 'Forget key').click()
+    await page.getByText('This page needs a key').waitFor()
+    t.notMatch(await page.locator('body').innerText(), /invoices|r43/)
+    t.same(await page.evaluate(() => indexedDB.databases()), [])
+    await page.reload()
+    await page.getByText('This page needs a key').waitFor()
+  })
+
+  const others = complaints.filter((complaint) => !complaint.includes('status of 424'))
+  t.same(others, [], 'the console has nothing but the answer to the deploy that failed')
+  t.same([...new Set(asked.map((url) => new URL(url).origin))], [world.adminUrl], 'nobody else was asked')
+})
+
+t.test('a key that slotgate does not know is not kept', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  await world.start(t)
+  const page = await (await openBrowser(t)).newPage()
+  await page.goto(world.adminUrl)
+  await page
+    .getByLabel('Private key file')
+    .setInputFiles({ name: 'other.key', mimeType: '', buffer: Buffer.from('no key at all') })
+  t.equal(await page.getByLabel('Key id in the config').inputValue(), 'other')
+  await button(page, 'Load key').click()
+  await page.getByRole('alert').getByText('neither PEM nor base64').waitFor()
+  await page.getByLabel('Private key file').setInputFiles({
+    name: 'other.key',
+    mimeType: '',
+    buffer: Buffer.from(Buffer.alloc(32, 7).toString('base64')),
+  })
+  await button(page, 'Load key').click()
+  await page.getByRole('alert').getByText('slotgate does not take this key').waitFor()
+  await page.reload()
+  await page.getByText('This page needs a key').waitFor()
+})
+
+t.test('a key that may only read is offered nothing else', { skip }, async (t) => {
+  const world = await dashboardWorld(t, 'read')
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.start(t)
+  await world.deploy('r42')
+  const page = await (await openBrowser(t)).newPage()
+  await page.goto(world.adminUrl)
+  await loadKey(page, world)
+  await slot(page, 'blue').getByText('r42').waitFor()
+  t.same(await page.locator('.service button:visible').allInnerTexts(), [])
+  t.match(await page.locator('#whose').innerText(), /may only read/)
+})
+
+t.test('it comes back after slotgate did, with what happened meanwhile', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  await world.addRelease('r42', { min: 41, max: 43 })
+  const close = await world.start(t)
+  await world.deploy('r42')
+  const { port } = world.doors.admin
+  const page = await (await openBrowser(t)).newPage()
+  await page.goto(world.adminUrl)
+  await loadKey(page, world)
+  await page.locator('#connection[data-state=live]').waitFor()
+  await close()
+  await page.locator('#connection[data-state=lost]').waitFor()
+  world.adminPort = port
+  await world.start(t)
+  await page.locator('#connection[data-state=live]').waitFor()
+  await record(page, 'slotgate_started').waitFor()
+  t.equal(await page.locator('.record[data-event=slotgate_stopped]').count(), 1)
+})
+
+async function keepAsking(url: string, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) await fetch(url).then((answer) => answer.text())
+}
