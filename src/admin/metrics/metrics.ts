@@ -101,11 +101,7 @@ const labelsOf = (facts: Record<string, string | null | undefined>): Labels =>
   )
 
 function tellCounted(families: Families, meter: Meter, services: readonly string[]): void {
-  const counted = meter
-    .counted()
-    // Behind the services are their previews, which are no traffic.
-    .filter(({ service }) => service === null || service < services.length)
-    .map((one) => ({ ...one, labels: placeOf(one, services) }))
+  const counted = meter.counted().map((one) => ({ ...one, labels: placeOf(one, services) }))
   const { slotgate_requests_total: requests, slotgate_errors_total: errors } = families
   requests.reset()
   errors.reset()
