@@ -1,4 +1,5 @@
 // Releases that are images, on a real engine.
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { testDriver } from '../support/driver-tests.ts'
@@ -38,15 +39,165 @@ testDriver(t, {
   },
 })
 
-t.test('a deploy boots a container, and a rollback finds it as it runs', { skip }, async (t) => {
+type Inspected = {
+  Name: string
+  HostConfig: { Memory: number; MemorySwap: number; NanoCpus: number; NetworkMode: string }
+  Config: { Labels: Record<string, string> }
+}
+
+/** What the engine knows of the containers of one world. */
+async function containersOf(world: World): Promise<Inspected[]> {
+  const id = await readFile(join(world.stateDir, 'id'), 'utf8')
+  const filters = encodeURIComponent(JSON.stringify({ label: [`slotgate.state=${id}`] }))
+  const all = (await ask('GET', `/containers/json?all=1&filters=${filters}`)) as { Id: string }[]
+  return Promise.all(all.map(async ({ Id }) => (await ask('GET', `/containers/${Id}/json`)) as Inspected))
+}
+
+async function ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
+  if (typeof engine === 'string') throw new Error(engine)
+  return engine.ask({ method, path, ...(body !== undefined && { body }) })
+}
+
+t.test(
+  'a container says whose it is, gets what it may, and is removed with the rest',
+  { skip },
+  async (t) => {
+    const world = await createWorld(t)
+    world.driver.push('memory: 256MiB', 'cpus: 0.5')
+    await world.addRelease('r42', FITS)
+    const close = await world.start(t)
+    t.match(await world.deploy('r42'), { status: 200 })
+    const [container, ...others] = await containersOf(world)
+    t.same(others, [])
+    t.match(container, {
+      Name: /^\/slotgate-invoices-r42-[0-9a-f]{8}$/,
+      Config: {
+        Labels: {
+          'slotgate.service': 'invoices',
+          'slotgate.release': 'r42',
+          'slotgate.slot': 'blue',
+          'slotgate.boot': (await world.status()).live?.boot_id,
+        },
+      },
+      HostConfig: { Memory: 268_435_456, MemorySwap: 268_435_456, NanoCpus: 500_000_000 },
+    })
+    await close()
+    t.same(await containersOf(world), [])
+  },
+)
+
+t.test(
+  'an image that nobody has is refused with what the engine says, and live goes on',
+  { skip },
+  async (t) => {
+    const world = await createWorld(t)
+    if (typeof engine === 'string') return
+    const [name = ''] = engine.image.split(':')
+    await ask('POST', `/images/${engine.image}/tag?repo=${name}&tag=r42`)
+    t.teardown(() => ask('DELETE', `/images/${name}:r42`))
+    world.driver = world.driver.map((line) => line.replace(engine.image, `localhost:1/${name}:{release}`))
+    await ask('POST', `/images/${engine.image}/tag?repo=localhost:1/${name}&tag=r42`)
+    t.teardown(() => ask('DELETE', `/images/localhost:1/${name}:r42`))
+    for (const release of ['r42', 'r43']) await world.addRelease(release, FITS)
+    await world.start(t)
+    t.match(await world.deploy('r42'), { status: 200 })
+    const { status, body } = await world.deploy('r43')
+    t.match(
+      { status, body },
+      { status: 424, body: { code: 'image_unavailable', image: `localhost:1/${name}:r43` } },
+    )
+    t.match(body.detail, /localhost:1.*refused/)
+    t.match(await world.get(), { status: 200, release: 'r42' })
+  },
+)
+
+t.test('what cannot be run in a container is told as the engine tells it', { skip }, async (t) => {
   const world = await createWorld(t)
-  for (const release of ['r42', 'r43']) await world.addRelease(release, FITS)
+  world.driver.push('volumes: ["/:/"]')
+  world.driver = world.driver.filter((line) => !line.includes(ROOT))
+  await world.addRelease('r42', FITS)
   await world.start(t)
-  t.match(await world.deploy('r42'), { status: 200, body: { generation: 1 } })
-  const { live } = await world.status()
+  t.match(await world.deploy('r42'), {
+    status: 424,
+    body: {
+      code: 'target_boot_failed',
+      detail: /its container cannot be started \(.*destination can't be '\/'/,
+    },
+  })
+  t.same(await containersOf(world), [])
+})
+
+t.test('in the network of the machine nothing is in between', { skip }, async (t) => {
+  const world = await createWorld(t, 'host')
+  await world.addRelease('r42', FITS)
+  await world.start(t)
+  t.match(await world.deploy('r42'), { status: 200 })
   t.match(await world.get(), { status: 200, release: 'r42' })
-  t.match(await world.deploy('r43'), { status: 200, body: { generation: 2 } })
-  t.match(await world.get(), { status: 200, release: 'r43' })
-  t.match(await world.rollback(), { status: 200, body: { generation: 3 } })
-  t.equal((await world.status()).live?.pid, live?.pid)
+  t.equal((await containersOf(world))[0]?.HostConfig.NetworkMode, 'host')
+})
+
+t.test('a container that somebody removes is noticed, and the release started again', { skip }, async (t) => {
+  const world = await createWorld(t)
+  await world.addRelease('r42', FITS)
+  await world.start(t)
+  await world.deploy('r42')
+  const [container] = await containersOf(world)
+  await ask('DELETE', `/containers${container?.Name}?force=1`)
+  await world.until(async () => (await world.status()).live?.restarts === 1, 'the restart')
+  await world.until(async () => (await world.get()).status === 200, 'it answers')
+  const exited = (await world.history()).find(({ event }) => event === 'exited')
+  t.match(exited?.detail, /exit code/)
+})
+
+t.test('one that uses more memory than it may says so', { skip }, async (t) => {
+  const world = await createWorld(t)
+  world.driver.push('memory: 64MiB')
+  world.command = ['-e', 'const kept = []; for (;;) kept.push(Buffer.alloc(1_000_000, 1))']
+  await world.addRelease('r42', FITS)
+  await world.start(t)
+  const { body } = await world.deploy('r42')
+  t.match(body, {
+    code: 'target_boot_failed',
+    detail: /exit code 137 \(SIGKILL: it used more memory than it may\)/,
+  })
+})
+
+t.test('at a start, leftovers are ended and other people’s containers are not', { skip }, async (t) => {
+  const world = await createWorld(t)
+  if (typeof engine === 'string') return
+  for (const release of ['r42', 'r43']) await world.addRelease(release, FITS)
+  const served = await world.spawn(t)
+  await world.deploy('r42')
+  await world.deploy('r43')
+  const stay = ['-e', 'setInterval(() => {}, 1000)']
+  const foreign = {
+    Image: engine.image,
+    Cmd: stay,
+    Labels: { 'slotgate.state': 'of another', 'slotgate.boot': 'x' },
+  }
+  const { Id } = (await ask('POST', '/containers/create', foreign)) as { Id: string }
+  t.teardown(() => ask('DELETE', `/containers/${Id}?force=1`))
+  served.kill('SIGKILL')
+  await served.exited
+  // Who was previous is sick, so it is not taken over.
+  await writeFile(join(world.folder, 'r42.sick'), '')
+  await world.spawn(t)
+  t.match(await world.status(), { live: { release: 'r43', taken_over: true }, idle: { pid: null } })
+  const left = await containersOf(world)
+  t.same(
+    left.map(({ Config }) => Config.Labels['slotgate.release']),
+    ['r43'],
+  )
+  t.match(await ask('GET', `/containers/${Id}/json`), { Id })
+})
+
+t.test('an engine that is away is told as such', async (t) => {
+  const world = await World.create(t)
+  const socket = join(world.folder, 'engine.sock')
+  world.driver = ['driver: docker', `engine: unix:${socket}`, 'image: shop']
+  await world.start(t)
+  t.match(await world.deploy('r42'), {
+    status: 503,
+    body: { code: 'engine_unusable', engine: `unix://${socket}`, detail: /there is no such socket/ },
+  })
 })
