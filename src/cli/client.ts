@@ -201,7 +201,7 @@ const isProblem = (value: unknown): value is Problem =>
 
 /** Every answer of the admin API has one of these. */
 const isOurs = (value: unknown): boolean =>
-  isObject(value) && ['service', 'services', 'records'].some((name) => name in value)
+  isObject(value) && ['service', 'services', 'records', 'key'].some((name) => name in value)
 
 /** Opens a client by the flags and the environment of a call, runs the work, and closes it. */
 export async function withAdmin<T>(call: Call, work: (admin: AdminClient) => Promise<T>): Promise<T> {

@@ -1,0 +1,69 @@
+// `slotgate dashboard`: the address that it makes opens the page once, for whoever has it first.
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { delimiter, join } from 'node:path'
+import t from 'tap'
+import { run } from '../cli/terminal.ts'
+import type { World } from '../support/world.ts'
+import { openBrowser, skip } from './browser.ts'
+import { dashboardWorld, keyFileOf } from './world.ts'
+
+interface Address {
+  url: string
+  key: { id: string; allow: string[]; until: string }
+}
+
+const argvOf = (world: World) => ['dashboard', '--admin', world.adminUrl, '--key', keyFileOf(world)]
+
+async function addressOf(world: World): Promise<Address> {
+  const { code, stdout, stderr } = await run([...argvOf(world), '--json'])
+  if (code !== 0) throw new Error(stderr)
+  return JSON.parse(stdout)
+}
+
+t.test('the address opens the page with a key that may only read', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.start(t)
+  await world.deploy('r42')
+  const { url, key } = await addressOf(world)
+  t.match(key, { id: /^desk~/, allow: ['read'] })
+  const browser = await openBrowser(t)
+  const page = await browser.newPage()
+  const asked: string[] = []
+  page.on('request', (request) => asked.push(request.url()))
+  await page.goto(url)
+  await page.locator('[data-slot=blue]').getByText('r42').waitFor()
+  t.equal(page.url(), `${world.adminUrl}/`)
+  t.match(await page.locator('#whose').innerText(), /^desk\s+may only read, until/)
+  t.same(await page.locator('.service button:visible').allInnerTexts(), [])
+  const secret = new URLSearchParams(new URL(url).hash.slice(1)).get('key') ?? ''
+  t.notOk(asked.some((address) => address.includes(secret)))
+  t.notOk(world.logLines.some((line) => line.includes(secret)))
+
+  const second = await (await browser.newContext()).newPage()
+  await second.goto(url)
+  await second.getByText('The key in the address has been used, or its time is over.').waitFor()
+  await page.reload()
+  await page.locator('[data-slot=blue]').getByText('r42').waitFor()
+})
+
+t.test('a browser is opened where there is a screen, and the key is not printed then', async (t) => {
+  const world = await dashboardWorld(t)
+  await world.start(t)
+  const bin = join(world.folder, 'bin')
+  const file = join(bin, process.platform === 'darwin' ? 'open' : 'xdg-open')
+  await mkdir(bin)
+  await writeFile(file, `#!/bin/sh\nprintf %s "$1" > ${join(world.folder, 'opened')}\n`)
+  await chmod(file, 0o755)
+  const env = { DISPLAY: ':1', PATH: [bin, process.env.PATH].join(delimiter) }
+  const opened = await run(argvOf(world), { env })
+  t.equal(opened.code, 0, opened.stderr)
+  t.equal(opened.stdout, `Opened ${world.adminUrl}/ with a key that may read for an hour.\n`)
+  t.match(await readFile(join(world.folder, 'opened'), 'utf8'), `${world.adminUrl}/#id=desk`)
+
+  await writeFile(file, '#!/bin/sh\nexit 3\n')
+  const printed = await run(argvOf(world), { env })
+  t.match(printed.stdout, new RegExp(`^${world.adminUrl}/#id=desk`), 'what cannot be opened is printed')
+  const headless = await run(argvOf(world), { env: { PATH: env.PATH } })
+  if (process.platform !== 'darwin') t.match(headless.stdout, new RegExp(`^${world.adminUrl}/#id=desk`))
+})
