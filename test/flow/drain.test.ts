@@ -8,11 +8,12 @@ import { isRunning, World, withLive } from '../support/world.ts'
 t.test('with `previous: stop` the former release is stopped after its last answer, not before', async (t) => {
   const world = await withLive(t, { service: ['previous: stop'] })
   const { live } = await world.status()
-  const slow = await request(`${world.url}/slow?ms=700`)
+  const held = await request(`${world.url}/held`)
   await world.addRelease('r43', { min: 42, max: 43 })
   await world.deploy('r43')
   t.match((await world.status()).draining, [{ release: 'r42', claims: { requests: 1 } }])
-  t.equal(await slow.body.text(), 'begun\nended\n')
+  await world.letGo()
+  t.equal(await held.body.text(), 'begun\nended\n')
   await world.until(async () => !(await isRunning(live?.pid ?? 0)), 'the former release ends')
   t.match((await world.status()).draining, [])
 })
@@ -20,11 +21,12 @@ t.test('with `previous: stop` the former release is stopped after its last answe
 t.test('a rollback during the drain works, and what was open goes on', async (t) => {
   const world = await withLive(t, { service: ['previous: stop'] })
   const before = await world.status()
-  const slow = await request(`${world.url}/slow?ms=800`)
+  const held = await request(`${world.url}/held`)
   await world.addRelease('r43', { min: 42, max: 43 })
   await world.deploy('r43')
   t.match(await world.rollback(), { status: 200, body: { live: { release: 'r42' } } })
-  t.equal(await slow.body.text(), 'begun\nended\n')
+  await world.letGo()
+  t.equal(await held.body.text(), 'begun\nended\n')
   t.match(await world.get(), { release: 'r42' })
   t.equal((await world.status()).live?.pid, before.live?.pid, 'the very process that never went away')
 })
@@ -50,16 +52,17 @@ t.test('what is still open at the limits is cut, and the journal says how much',
 
 t.test('a request that becomes a stream after the flip has the time of a tunnel', async (t) => {
   const world = await withLive(t, {
-    service: ['previous: stop', 'drain: { within: 400ms, tunnels_within: 30s }'],
+    service: ['previous: stop', 'drain: { within: 2s, tunnels_within: 30s }'],
   })
-  const late = request(`${world.url}/late-sse?ms=200`)
+  const late = request(`${world.url}/held-sse`)
   await world.until(async () => (await world.status()).live?.claims.requests === 1, 'it is under way')
   await world.addRelease('r43', { min: 42, max: 43 })
   await world.deploy('r43')
+  await world.letGo()
   const stream = await late
   let events = 0
-  for await (const _ of stream.body) if (++events === 40) break
-  t.equal(events, 40, 'it goes on well beyond the time of a request')
+  for await (const _ of stream.body) if (++events === 120) break
+  t.equal(events, 120, 'it goes on well beyond the time of a request')
 })
 
 t.test('on SIGTERM also a release that has lost its slot finishes what it answers', async (t) => {

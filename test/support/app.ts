@@ -54,6 +54,12 @@ const PUBLIC: Record<string, (req: IncomingMessage, res: ServerResponse) => void
     res.write('begun\n')
     setTimeout(() => res.end('ended\n'), ms)
   },
+  // Until a test lets it end.
+  '/held': (_, res) => {
+    res.setHeader('x-release', SLOTGATE_RELEASE)
+    res.write('begun\n')
+    whenLetGo(() => res.end('ended\n'))
+  },
   // From when to when it ran, by the clock that all processes of the machine have.
   '/span': (req, res) => {
     const ms = Number(new URL(req.url ?? '', 'http://x').searchParams.get('ms') ?? 100)
@@ -67,15 +73,17 @@ const PUBLIC: Record<string, (req: IncomingMessage, res: ServerResponse) => void
     const timer = setInterval(() => res.write(`data: ${SLOTGATE_RELEASE} ${count++}\n\n`), 20)
     req.on('close', () => clearInterval(timer))
   },
-  '/late-sse': (req, res) => {
-    const ms = Number(new URL(req.url ?? '', 'http://x').searchParams.get('ms') ?? 100)
-    setTimeout(() => PUBLIC['/sse']?.(req, res), ms)
-  },
+  '/held-sse': (req, res) => whenLetGo(() => PUBLIC['/sse']?.(req, res)),
   '/answer': (req, res) => {
     const status = Number(new URL(req.url ?? '', 'http://x').searchParams.get('status') ?? 200)
     res.writeHead(status, { 'x-release': SLOTGATE_RELEASE }).end()
   },
   '/die': () => process.kill(process.pid, 'SIGKILL'),
+}
+
+function whenLetGo(done: () => void): void {
+  if (existsSync(`${WORLD}/let-go`)) done()
+  else setTimeout(() => whenLetGo(done), 20)
 }
 
 const sockets = new WebSocketServer({ server: front })

@@ -106,6 +106,11 @@ export class World {
     await writeFile(join(this.folder, 'schema.json'), JSON.stringify({ current, ...more }))
   }
 
+  /** Lets every `/held` request of the fixture app end. */
+  async letGo(): Promise<void> {
+    await writeFile(join(this.folder, 'let-go'), '')
+  }
+
   async schemaVersion(): Promise<number> {
     return JSON.parse(await readFile(join(this.folder, 'schema.json'), 'utf8')).current
   }
