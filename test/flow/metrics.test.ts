@@ -40,6 +40,14 @@ async function scrape(world: World): Promise<Samples> {
   return samplesOf(text)
 }
 
+/** Whatever slot it was in, and whatever came of it. */
+function requestsOf(samples: Samples, release: string): number {
+  const its = [...samples].filter(
+    ([series]) => series.startsWith('slotgate_requests_total{') && series.includes(`release="${release}"`),
+  )
+  return its.reduce((sum, [, value]) => sum + value, 0)
+}
+
 /** r42 is live, and r43 is staged, which needs the schema 43. */
 async function start(t: Test, threads = 1): Promise<World> {
   const world = await World.create(t)
@@ -115,6 +123,39 @@ t.test('after a switch both releases are told, and the former one keeps what it 
   const flipped = samples.get('slotgate_last_flip_timestamp_seconds{service="invoices"}') ?? 0
   t.ok(Math.abs(Date.now() / 1_000 - flipped) < 60)
 })
+
+t.test(
+  'each request is told once, for the release that answered it, over threads and switches',
+  async (t) => {
+    const world = await World.create(t)
+    world.settings = ['threads: 2', 'metrics: { listen: "127.0.0.1:0" }']
+    for (const release of ['r1', 'r2']) await world.addRelease(release, { min: 41, max: 43 })
+    await world.start(t)
+    const answered = new Map<string, number>()
+    let isOver = false
+    const ask = async () => {
+      while (!isOver) {
+        const { status, release = '' } = await world.get()
+        const key = `${release} ${status}`
+        answered.set(key, (answered.get(key) ?? 0) + 1)
+      }
+    }
+    t.match(await world.deploy('r1'), { status: 200 })
+    const asking = Promise.all(Array.from({ length: 8 }, ask))
+    for (const release of ['r2', 'r1', 'r2', 'r1']) t.match(await world.deploy(release), { status: 200 })
+    isOver = true
+    await asking
+    for (const release of ['r1', 'r2']) {
+      const count = answered.get(`${release} 200`) ?? 0
+      t.ok(count > 0)
+      await world.until(
+        async () => requestsOf(await scrape(world), release) === count,
+        `${count} of ${release}`,
+      )
+    }
+    t.same([...answered.keys()].toSorted(), ['r1 200', 'r2 200'])
+  },
+)
 
 t.test('errors are told by their cause, also of what reached no service', async (t) => {
   const world = await start(t)

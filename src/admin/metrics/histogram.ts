@@ -24,11 +24,14 @@ const MS_PER_S = 1_000
 
 export class CountedHistogram extends PromHistogram {
   readonly #options: Options
+  /** Where the bounds are among those that were counted in. */
+  readonly #places: readonly number[]
   #values: readonly Value[] = []
 
   constructor(options: Options) {
     super({ ...options, buckets: [...options.buckets] })
     this.#options = options
+    this.#places = options.buckets.map(placeOf)
   }
 
   /** Takes the place of all that was told before. */
@@ -38,13 +41,12 @@ export class CountedHistogram extends PromHistogram {
 
   #valuesOf(labels: Labels, { buckets, sumMs }: Histogram): Value[] {
     const { name, buckets: bounds } = this.#options
-    const upTo = (seconds: number) => sumUpTo(buckets, BOUNDS_MS.indexOf(seconds * MS_PER_S))
     const count = sumUpTo(buckets, buckets.length)
     return [
-      ...bounds.map((bound) => ({
+      ...bounds.map((bound, at) => ({
         metricName: `${name}_bucket`,
         labels: { ...labels, le: String(bound) },
-        value: upTo(bound),
+        value: sumUpTo(buckets, this.#places[at] ?? 0),
       })),
       { metricName: `${name}_bucket`, labels: { ...labels, le: '+Inf' }, value: count },
       { metricName: `${name}_sum`, labels, value: sumMs / MS_PER_S },
@@ -57,6 +59,13 @@ export class CountedHistogram extends PromHistogram {
     const { name, help } = this.#options
     return { name, help, type: 'histogram', values: this.#values }
   }
+}
+
+/** @throws Error for a bound that nothing was counted in */
+function placeOf(seconds: number): number {
+  const place = BOUNDS_MS.indexOf(seconds * MS_PER_S)
+  if (place < 0) throw new Error(`no bucket ends at ${seconds} s`)
+  return place
 }
 
 function sumUpTo(counts: Float64Array, last: number): number {
