@@ -14,7 +14,7 @@ import { Loop, type Standing } from './loop.ts'
 import { DevPages } from './pages.ts'
 import { Screen } from './screen.ts'
 import { openSession } from './session.ts'
-import { watchFolder } from './watch.ts'
+import { type Watch, watchFolder } from './watch.ts'
 
 /** A slotgate that runs, as far as a session has to do with it. */
 export interface Slotgate {
@@ -61,7 +61,7 @@ export async function runDev(options: DevOptions, world: DevWorld): Promise<numb
       const [frontDoor, admin] = [slotgate.frontDoor, slotgate.admin].map(urlOf)
       await session.publish(admin ?? '')
       log.info({ front_door: frontDoor, admin }, 'slotgate is up')
-      if (moved) screen.warn(`${moved.message} ${moved.facts.who}`)
+      if (moved) screen.warn(`${moved.message} ${moved.facts.who} Until then: ${frontDoor}`)
       await develop({ slotgate, config, pages, screen }, world)
     } finally {
       await slotgate.close()
@@ -81,22 +81,74 @@ interface Running {
 }
 
 /** From the first boot to the wish to end. */
-async function develop({ slotgate, config, pages, screen }: Running, world: DevWorld): Promise<void> {
-  const { stdin, stopped } = world
+async function develop(running: Running, { stdin, stopped }: DevWorld): Promise<void> {
+  const { slotgate, config, screen } = running
+  const settings = createSettings(slotgate, config)
   const advice = stdin.isTTY ? 'r: once more; or save a change' : 'save a change to try again'
+  const loops = config.services.map((service) => createLoop(running, service, settings, advice))
+  const watches = watchFolders(loops, screen)
+  const quit = Promise.withResolvers<void>()
+  const keys = readKeys(
+    stdin,
+    {
+      r: () => loops.map(({ loop }) => loop.retry()),
+      b: () => loops.map(({ loop }) => loop.rollBack()),
+      s: () => loops.map(({ loop }) => loop.show()),
+    },
+    quit.resolve,
+  )
+  screen.welcome(
+    config.services.map((service) => siteOf(service, slotgate.frontDoor)),
+    keys !== null,
+  )
+  for (const { loop } of loops) loop.begin()
+  await Promise.race([stopped, quit.promise])
+  keys?.close()
+  screen.note('stopping')
+  settings.hurry()
+  await Promise.all([...watches.map((watch) => watch.close()), ...loops.map(({ loop }) => loop.close())])
+}
+
+interface Settings {
+  /** Gives the running slotgate other settings for one service. */
+  configure(service: ServiceConfig): void
+  /** From now on nobody is waited for. */
+  hurry(): void
+}
+
+function createSettings(slotgate: Slotgate, config: Config): Settings {
   let current = config
-  const configure = (next: ServiceConfig) => {
-    const services = current.services.map((service) => (service.name === next.name ? next : service))
-    current = { ...current, services }
+  const change = (next: (service: ServiceConfig) => ServiceConfig) => {
+    current = { ...current, services: current.services.map(next) }
     slotgate.reload(current)
   }
-  const loops = config.services.map((service) => {
-    const onStanding = (standing: Standing) => pages.stand(service.name, standing)
-    const { control } = slotgate
-    const loop = new Loop({ control, screen, service, advice, configure, onStanding })
-    return { folder: folderOf(service), loop }
-  })
-  const watches = [...Map.groupBy(loops, ({ folder }) => folder)].map(([folder, members]) => {
+  return {
+    configure: (next) => change((service) => (service.name === next.name ? next : service)),
+    hurry: () => change((one) => ({ ...one, drain: { ...one.drain, withinMs: END_WITHIN_MS } })),
+  }
+}
+
+interface Developed {
+  /** Where its code is. */
+  folder: string
+  loop: Loop
+}
+
+function createLoop(
+  { slotgate, pages, screen }: Running,
+  service: ServiceConfig,
+  { configure }: Settings,
+  advice: string,
+): Developed {
+  const { control } = slotgate
+  const onStanding = (standing: Standing) => pages.stand(service.name, standing)
+  const loop = new Loop({ control, screen, service, advice, configure, onStanding })
+  return { folder: service.releases?.driver === 'process' ? service.releases.cwd : '', loop }
+}
+
+/** A change concerns every service whose code is in the folder. */
+function watchFolders(loops: readonly Developed[], screen: Screen): Watch[] {
+  return [...Map.groupBy(loops, ({ folder }) => folder)].map(([folder, members]) => {
     const watch = watchFolder({
       folder,
       onChange(paths) {
@@ -107,28 +159,6 @@ async function develop({ slotgate, config, pages, screen }: Running, world: DevW
     void watch.ready.then(() => screen.note(`watching ${folder}`))
     return watch
   })
-  const quit = Promise.withResolvers<void>()
-  const each = (act: (loop: Loop) => unknown) => () => {
-    for (const { loop } of loops) act(loop)
-  }
-  const ways = {
-    r: each((loop) => loop.retry()),
-    b: each((loop) => loop.rollBack()),
-    s: each((loop) => loop.show()),
-  }
-  const keys = readKeys(stdin, ways, quit.resolve)
-  screen.welcome(
-    config.services.map((service) => siteOf(service, slotgate.frontDoor)),
-    keys !== null,
-  )
-  each((loop) => loop.begin())()
-  await Promise.race([stopped, quit.promise])
-  keys?.close()
-  screen.note('stopping')
-  for (const service of current.services) {
-    configure({ ...service, drain: { ...service.drain, withinMs: END_WITHIN_MS } })
-  }
-  await Promise.all([...watches.map((watch) => watch.close()), ...loops.map(({ loop }) => loop.close())])
 }
 
 /** Where a browser finds the service. */
@@ -137,7 +167,5 @@ function siteOf({ hosts: [name], pathPrefix }: ServiceConfig, { host, port }: Li
   const origin = urlOf({ host: name ?? (every ? 'localhost' : host), port })
   return pathPrefix === '/' ? origin : origin + pathPrefix
 }
-
-const folderOf = ({ releases }: ServiceConfig): string => (releases?.driver === 'process' ? releases.cwd : '')
 
 const urlOf = (listen: ListenAddress): string => addressUrl({ kind: 'tcp', ...listen })

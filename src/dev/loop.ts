@@ -5,6 +5,7 @@ import { printStatus } from '../cli/print/status.ts'
 import { counted } from '../cli/style.ts'
 import type { ServiceConfig } from '../config/types.ts'
 import { messageOf, SlotgateError, toProblem } from '../errors.ts'
+import type { Verdict } from '../gate/judge.ts'
 import type { Control, ServiceStatus, SwitchResult } from '../switch/types.ts'
 import { Learner } from './learn.ts'
 import type { Screen } from './screen.ts'
@@ -48,6 +49,8 @@ export class Loop {
   readonly #learner: Learner
   #standing: Standing = { live: null, refused: null, pending: [] }
   #releases = 0
+  /** Of which migrations it was last said that they have not run. */
+  #reminded = ''
   /** The one file whose change is being brought live, and how often it changed again meanwhile, and nothing else did. */
   #cause: string | null = null
   #echoes = 0
@@ -106,9 +109,13 @@ export class Loop {
         screen.warn('There is no way back: the code before runs no more. Undo the change in the editor.')
         return
       }
-      const release = idle.release
-      const result = await this.#switch(() => control.rollback(this.#name, release, { actor: ACTOR }))
-      screen.done(`${result.live.release} is live again, until the next change`)
+      const { release } = idle
+      try {
+        await this.#switch(() => control.rollback(this.#name, release, { actor: ACTOR }))
+        screen.done(`${release} is live again, until the next change`)
+      } catch (error) {
+        this.#complain(error)
+      }
     })
   }
 
@@ -147,7 +154,7 @@ export class Loop {
       try {
         await task(current.signal)
       } catch (error) {
-        if (!current.signal.aborted) this.#refuse(error)
+        if (!current.signal.aborted) this.#refuse(this.#complain(error))
       }
     }
     this.#current = null
@@ -179,18 +186,24 @@ export class Loop {
   async #promote(release: string, sinceMs: number): Promise<void> {
     const { control, screen } = this.#options
     const promote = () => control.promote(this.#name, { actor: ACTOR })
-    await this.#switch(() =>
+    const { verdict } = await this.#switch(() =>
       promote().catch((error: unknown) => {
         if (!this.#learner.refused(error)) throw error
         return promote()
       }),
     )
     screen.done(`${release} is live (${Math.round(performance.now() - sinceMs)} ms)`)
-    if (this.#standing.pending.length > 0) {
-      screen.warn(
-        `${this.#standing.pending.length} migrations have not run: ${this.#standing.pending.join(', ')}`,
-      )
+    this.#remind(verdict)
+  }
+
+  /** Migrations that have not run keep nothing from going live; that there are any is said once. */
+  #remind(verdict: Verdict | null): void {
+    const pending = this.#standing.pending.join()
+    const warning = verdict?.warnings.find(({ code }) => code === 'pending_migrations')
+    if (warning && pending !== this.#reminded) {
+      this.#options.screen.warn(`${warning.sentence} ${warning.hint ?? ''}`)
     }
+    this.#reminded = pending
   }
 
   async #switch(work: () => Promise<SwitchResult>): Promise<SwitchResult> {
@@ -223,13 +236,18 @@ export class Loop {
     }
   }
 
-  #refuse(thrown: unknown): void {
+  /** Shows what went wrong. */
+  #complain(thrown: unknown): SlotgateError {
+    const { screen, advice } = this.#options
     const error =
       thrown instanceof SlotgateError
         ? thrown
         : new SlotgateError('internal_error', { detail: messageOf(thrown) })
-    const { screen, advice } = this.#options
     screen.problem(toProblem(error), advice)
+    return error
+  }
+
+  #refuse(error: SlotgateError): void {
     const release = `dev-${this.#releases}`
     this.#tell({ ...this.#standing, refused: { release, error }, pending: pendingOf(error) })
   }
@@ -253,10 +271,6 @@ async function whenFree<Result>(work: () => Promise<Result>, signal: AbortSignal
   }
 }
 
-interface Judged {
-  target: { status: { pending_migrations?: string[] } | null }
-}
-
 /** The migrations that a refused release ships and that have not run, where the gate was asked about it. */
 const pendingOf = ({ facts }: SlotgateError): readonly string[] =>
-  (facts.verdict as Judged | undefined)?.target.status?.pending_migrations ?? []
+  (facts.verdict as Verdict | undefined)?.target.status?.pending_migrations ?? []

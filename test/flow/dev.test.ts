@@ -2,7 +2,7 @@
 // nothing behind.
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
@@ -45,6 +45,15 @@ t.test('a command is enough: the app is up, and its new code after a save', asyn
     const { code, stderr } = await dev.type('status')
     t.match({ code, stderr }, { code: 2, stderr: /No key to sign with/ })
   })
+})
+
+t.test('the command of the README, word for word', async (t) => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, words = ''] = /^npx slotgate dev (.*?) +#/m.exec(readme) ?? []
+  t.ok(words)
+  const dev = await Dev.start(t, { files, args: () => words.split(' ') })
+  const [, url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
+  t.equal(await (await fetch(url)).text(), 'one')
 })
 
 t.test('code that does not start leaves the old code serving, and one block says why', async (t) => {
@@ -110,6 +119,19 @@ t.test('code that needs a migration waits for it, and the terminal has the comma
   await dev.answers('two')
   await dev.shows(/✓ dev-2 is live/)
   t.equal((await dev.get('/', { accept: 'text/html' })).headers['slotgate-dev'], 'live="dev-2"')
+})
+
+t.test('migrations that need not run yet are mentioned once', async (t) => {
+  const dev = await Dev.start(t, {
+    files: { ...files, '.git/schema': '1', 'server.js': withSchema('one', [1, 2]) },
+  })
+  await dev.shows(/! Release dev-1 ships migrations that have not run: 2_notes.sql. .*\/migrations\/run/)
+  await dev.shows(/watching/)
+  await dev.save('server.js', withSchema('two', [1, 2]))
+  await dev.shows(/✓ dev-2 is live/)
+  await dev.save('server.js', withSchema('three', [1, 3]))
+  await dev.shows(/! Release dev-3 ships migrations that have not run: 3_notes.sql/)
+  t.notMatch(dev.shown, 'Release dev-2 ships')
 })
 
 t.test('an app that is slow to open its second port is not taken for one without', async (t) => {
