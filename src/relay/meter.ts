@@ -88,10 +88,17 @@ export class Meter {
     const last = this.#eras.get(this.#current.get(service) ?? -1)
     if (last) last.untilMs = nowMs
     const block = blockOf(service, generation)
-    this.#former = byPlace([...this.#former, ...this.#keptAt(block)]).filter((kept) => isTold(kept, nowMs))
+    this.#former = byPlace([...this.#former, ...this.#keptAt(block)])
     for (const cells of this.#workers) cells.fill(0, block, block + BLOCK)
     this.#eras.set(block, { service, generation, slot, release, untilMs: Number.POSITIVE_INFINITY })
     this.#current.set(service, block)
+    this.#forget(nowMs)
+  }
+
+  /** A counter that is told must not fall: what a release had is kept as long as any of it is told. */
+  #forget(nowMs: number): void {
+    const told = new Set([...this.#eras.values()].filter((era) => isTold(era, nowMs)).map(keyOf))
+    this.#former = this.#former.filter((kept) => isTold(kept, nowMs) || told.has(keyOf(kept.place)))
   }
 
   #keptAt(block: number): Kept[] {
@@ -160,7 +167,7 @@ export class Meter {
   }
 }
 
-const isTold = ({ untilMs }: Kept, nowMs: number): boolean => nowMs - untilMs < TOLD_MS
+const isTold = ({ untilMs }: Pick<Kept, 'untilMs'>, nowMs: number): boolean => nowMs - untilMs < TOLD_MS
 
 const added = (one: Float64Array, other: Float64Array): Float64Array =>
   one.map((count, at) => count + (other[at] ?? 0))

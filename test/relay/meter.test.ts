@@ -117,6 +117,17 @@ t.test('a release that is live again goes on where it was, in any number of swit
   )
 })
 
+t.test('what it had is kept as long as it is told, however long ago it was', async (t) => {
+  const { meter, first } = started()
+  for (let generation = 2; generation <= 3 * GENERATION_CELLS; generation++) {
+    const nowMs = generation * 2 * HOUR_MS
+    meter.begin(reign(generation, generation % 2 ? 'r1' : `r${generation}`), nowMs)
+    first.count(inGeneration(generation))
+    if (generation % 2) t.equal(countedOf(meter, 'r1', nowMs)?.statuses.get('200'), (generation - 1) / 2)
+    t.equal(countedOf(meter, 'r2', nowMs) === undefined, generation > 3, 'the others are gone')
+  }
+})
+
 t.test('a release that left an hour ago is told no more, and what is live always is', async (t) => {
   const { meter, first } = started()
   first.count(ended())
