@@ -38,6 +38,7 @@ function exchanges(): Known[] {
     service: 'invoices',
     serviceIndex: nth % 2,
     claim: { service: nth % 2, generation: 1, slot: 'blue', kind: 'requests' },
+    isPreview: false,
     release: 'r1',
     status: nth % 10 === 0 ? 404 : 200,
     bytes: 300,

@@ -477,6 +477,13 @@ export const ERRORS = {
   body_too_large: entry(413, 'admin', 'client', 'The body is larger than {limit_bytes} bytes.'),
   request_malformed: entry(400, 'admin', 'client', 'The request cannot be read: {detail}.'),
   query_invalid: entry(400, 'admin', 'client', 'The query does not fit: {detail}.'),
+  preview_off: entry(
+    409,
+    'admin',
+    'operator',
+    'Service {service} cannot be previewed.',
+    'Set `preview: {}` in its config, then start slotgate again.',
+  ),
   if_match_invalid: entry(
     400,
     'admin',
@@ -546,6 +553,21 @@ export const ERRORS = {
     'The app is not running right now; it is being started again.',
     undefined,
     RETRY,
+  ),
+  nothing_to_preview: entry(
+    503,
+    'relay',
+    'operator',
+    'There is nothing to preview: no release runs in the idle slot of this service.',
+    'Stage one: slotgate stage RELEASE.',
+    RETRY,
+  ),
+  preview_over: entry(
+    403,
+    'relay',
+    'client',
+    'This link to a preview has expired, or was ended.',
+    'Make a new one: slotgate preview.',
   ),
   too_many_open_requests: entry(
     503,

@@ -12,6 +12,7 @@ import { runDev } from './dev/dev.ts'
 import { messageOf, SlotgateError } from './errors.ts'
 import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
+import { passSecret } from './passes.ts'
 import type { Pages } from './relay/pages.ts'
 import { createRelay, type Relay, workersOf } from './relay/relay.ts'
 import { SpanExporter } from './relay/spans.ts'
@@ -24,6 +25,7 @@ import { createUrlDriver } from './slots/drivers/url.ts'
 import { stopLeftovers, stopStragglers } from './slots/leftovers.ts'
 import { Occupants } from './slots/occupants.ts'
 import { ownStateDir } from './slots/owner.ts'
+import { countPlaces, previewPlaces } from './slots/places.ts'
 import { createBuffer, openTable, type Table } from './slots/table.ts'
 import { stopSignal } from './stop-signal.ts'
 import { bake } from './switch/bake.ts'
@@ -32,6 +34,7 @@ import { Drains } from './switch/drain.ts'
 import { Feed } from './switch/feed.ts'
 import { Lock } from './switch/lock.ts'
 import { Pause } from './switch/pause.ts'
+import { Preview } from './switch/preview.ts'
 import { restore, resume } from './switch/resume.ts'
 import type { Service } from './switch/service.ts'
 import { tellTraffic } from './switch/traffic.ts'
@@ -96,14 +99,17 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
   undo.push(() => journal.close())
   if (journal.tornBytes > 0) log.warn({ bytes: journal.tornBytes }, 'dropped a torn last line of the journal')
   const threads = config.threads === 'auto' ? availableParallelism() : config.threads
-  const layout = { services: config.services.length, workers: workersOf(threads) }
+  const layout = { services: countPlaces(config.services), workers: workersOf(threads) }
   const table = openTable(createBuffer(layout), layout)
+  const previews = previewPlaces(config.services)
+  const secret = layout.services > previews.length ? await passSecret(stateDir) : null
   const spans = config.tracing ? new SpanExporter(config.tracing.endpoint, log) : null
   const relay = createRelay({
     listen: config.listen,
     threads,
     relay: config.relay,
     services: config.services,
+    passSecret: secret,
     table,
     log,
     spans,
@@ -114,8 +120,10 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
   const leftoversGone = Promise.withResolvers<void>()
   const mayRestart = leftoversGone.promise
   const feed = new Feed(journal)
-  const parts = { current, table, relay, journal, feed, log, closing: closing.signal, mayRestart }
-  const services = config.services.map(({ name }, index) => createService({ index, name, ...parts }))
+  const parts = { current, table, relay, secret, journal, feed, log, closing: closing.signal, mayRestart }
+  const services = config.services.map(({ name }, index) =>
+    createService({ index, name, place: previews[index] ?? null, ...parts }),
+  )
   undo.push(() => Promise.all(services.map(({ occupants }) => occupants.giveUp())))
   undo.push(async () => closing.abort())
   // All of them have ended before one's failure counts, or what another takes over could not be let go.
@@ -134,7 +142,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     void bake(service)
   }
   void tellTraffic(services, relay, feed, closing.signal)
-  const control = createControl(services, journal, feed)
+  const control = createControl(services, journal, feed, frontDoor)
   const metrics = createMetrics({
     control,
     feed,
@@ -185,6 +193,9 @@ function lastSigned(journal: Journal): { acceptSignedAfterMs?: number } {
 interface ServiceParts {
   index: number
   name: string
+  /** Of its preview, in the table; null: there is none. */
+  place: number | null
+  secret: Uint8Array | null
   current: Current
   table: Table
   relay: Relay
@@ -196,8 +207,13 @@ interface ServiceParts {
 }
 
 function createService(parts: ServiceParts): Service {
-  const { index, name, current, table, relay, journal, feed, log, closing, mayRestart } = parts
+  const { index, name, place, secret, current, table, relay, journal, feed, log, closing, mayRestart } = parts
   const settings = () => current.config.services[index] ?? fail(name)
+  const places = place === null ? [index] : [index, place]
+  const preview =
+    place === null || secret === null
+      ? null
+      : new Preview({ place, name, secret, table, dataPlane: relay, journal, log })
   const driver = createDriver(settings, journal, log, current.config.stateDir)
   const occupants = new Occupants({
     service: name,
@@ -205,7 +221,9 @@ function createService(parts: ServiceParts): Service {
     settings: () => ({ health: settings().health, stopWithinMs: settings().drain.withinMs }),
     journal,
     log,
-    setBackend: (slot, backend) => relay.setBackend(index, slot, backend),
+    setBackend: async (slot, backend) => {
+      await Promise.all(places.map((one) => relay.setBackend(one, slot, backend)))
+    },
     forget: (addresses) => relay.forget(addresses),
     liveSlot: () => table.pointer(index).slot,
     generation: () => table.pointer(index).generation,
@@ -234,7 +252,9 @@ function createService(parts: ServiceParts): Service {
       journal,
       log,
       closing,
+      preview,
     }),
+    preview,
     pause: new Pause({ index, name, table, dataPlane: relay, journal, log, closing }),
     log,
     closing,

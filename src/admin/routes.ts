@@ -274,7 +274,7 @@ function addActingRoutes(app: FastifyInstance, control: Control): void {
   )
 }
 
-/** What holds traffic up without a switch. */
+/** What directs traffic without a switch. */
 function addTrafficRoutes(app: FastifyInstance, control: Control): void {
   app.post<ServiceParams & { Body: { for_ms?: number } }>(
     '/v1/services/:service/pause',
@@ -286,6 +286,30 @@ function addTrafficRoutes(app: FastifyInstance, control: Control): void {
     '/v1/services/:service/resume',
     acting('resume', ['traffic'], 'Let requests go on.', schemas.noBody, schemas.pauseResult),
     async (request) => control.resume(request.params.service, contextOf(request)),
+  )
+
+  app.post<ServiceParams & { Body: { for_ms: number } }>(
+    '/v1/services/:service/preview',
+    acting(
+      'preview',
+      ['traffic'],
+      'Make a link to what is in the idle slot.',
+      schemas.previewBody,
+      schemas.previewResult,
+    ),
+    async (request) => control.preview(request.params.service, request.body.for_ms, contextOf(request)),
+  )
+
+  app.post<ServiceParams>(
+    '/v1/services/:service/preview/end',
+    acting(
+      'endPreviews',
+      ['traffic'],
+      'Make every link to a preview void.',
+      schemas.noBody,
+      schemas.previewsEndResult,
+    ),
+    async (request) => control.endPreviews(request.params.service, contextOf(request)),
   )
 }
 

@@ -51,6 +51,18 @@ export const pauseBody = object(
   },
   { optional: ['for_ms'] },
 )
+export const previewBody = object(
+  {
+    for_ms: {
+      type: 'integer',
+      minimum: 1_000,
+      maximum: LONGEST_DURATION_MS,
+      default: 3_600_000,
+      description: 'For how long the link is good.',
+    },
+  },
+  { optional: ['for_ms'] },
+)
 export const lendBody = object({
   public_key: { ...text, maxLength: 200, description: 'Ed25519, its 32 bytes in base64.' },
 })
@@ -151,6 +163,7 @@ const slotView = object({
   schema_problem: orNull(reasonSchema),
   recorded_range: orNull(range),
   claims,
+  previews: claims,
 })
 
 const door = object({
@@ -288,6 +301,21 @@ export const pauseResult = object({
   generation: count,
   paused: orNull(pauseView),
   claims,
+})
+
+export const previewResult = object({
+  service: text,
+  operation: { type: 'string', enum: ['preview'] },
+  generation: count,
+  release: textOrNull,
+  link: text,
+  until: time,
+})
+
+export const previewsEndResult = object({
+  service: text,
+  operation: { type: 'string', enum: ['end_previews'] },
+  generation: count,
 })
 
 const record = object(

@@ -43,7 +43,12 @@ export const FLAGS = {
     about:
       'let requests wait until what is open has ended, and then switch: old and new code never answer at once',
   },
-  for: { value: 'TIME', about: 'when the pause ends by itself, such as 30s or 5m (never)' },
+  for: {
+    value: 'TIME',
+    about: 'when it ends by itself, such as 30s or 5m: a pause (never), the link to a preview (1h)',
+  },
+  origin: { value: 'URL', about: 'where people reach the front door, for the link (http://HOST:PORT)' },
+  end: { about: 'make every link void that there is' },
   wait: { value: 'drained', about: 'end only when nothing of the former slot is open any more' },
   limit: { value: 'N', about: 'how many records, 1 to 1000 (20)' },
   before: { value: 'SEQ', about: 'only records before this number' },

@@ -20,6 +20,8 @@ export const EVENTS = [
   'drained',
   'paused',
   'resumed',
+  'preview_opened',
+  'previews_ended',
   'schema_version_changed',
   'schema_version_regressed',
   'schema_live_incompatible',
@@ -108,6 +110,8 @@ export interface ServiceState {
   paused: Paused | null
   /** The release of an exclusive switch that holds requests; null: there is none. */
   exclusive: string | null
+  /** The number of the record that ended all previews before it; 0: none did. */
+  previewsEnded: number
 }
 
 export interface JournalState {
@@ -159,6 +163,7 @@ export const emptyService = (): ServiceState => ({
   bake: null,
   paused: null,
   exclusive: null,
+  previewsEnded: 0,
 })
 
 /**
@@ -205,6 +210,7 @@ function foldService(service: ServiceState, record: JournalRecord, open: Journal
   foldWatched(service.watched, record)
   foldBake(service, record)
   foldPause(service, record)
+  if (record.event === 'previews_ended') service.previewsEnded = record.seq
   const { slot, release } = record
   if (release === undefined) return
   if (record.event === 'setup_done') putFirst(service.setUp, release)

@@ -31,8 +31,8 @@ export function logExchange({ config, log, lines }: AccessLog, known: Known): vo
 }
 
 /** Whether `goodLine` has all that there is to say. */
-const isPlain = ({ error, claim, heldMs, trace }: Known): boolean =>
-  !error && claim !== null && heldMs === 0 && trace === null
+const isPlain = ({ error, claim, heldMs, isPreview, trace }: Known): boolean =>
+  !error && claim !== null && heldMs === 0 && !isPreview && trace === null
 
 /** The status as it is logged and counted: the client's own going away has one that it never saw. 0: there is none. */
 export function statusOf({ status, error }: Known): number {
@@ -40,7 +40,7 @@ export function statusOf({ status, error }: Known): number {
 }
 
 function fieldsOf(known: Known, omit: RelayConfig['accessLogOmit']) {
-  const { service, claim, release, method, target, upstreamMs, error } = known
+  const { service, claim, isPreview, release, method, target, upstreamMs, error } = known
   const code = error?.code
   return {
     request_id: known.requestId,
@@ -48,7 +48,8 @@ function fieldsOf(known: Known, omit: RelayConfig['accessLogOmit']) {
     service,
     release,
     slot: claim?.slot,
-    generation: claim?.generation,
+    generation: isPreview ? undefined : claim?.generation,
+    preview: isPreview || undefined,
     method: method || undefined,
     path: target === '' || omit.includes('path') ? undefined : shownPath(target),
     status: statusOf(known) || undefined,

@@ -18,6 +18,7 @@ import { ClientConnection } from './http1/client.ts'
 import { HeadReader } from './http1/head.ts'
 import type { Journey } from './journey.ts'
 import type { Pages } from './pages.ts'
+import { Passes } from './preview.ts'
 import { createRouter } from './route.ts'
 import { until } from './until.ts'
 import { createUpgrades } from './upgrade/server.ts'
@@ -28,6 +29,8 @@ export interface DoorOptions {
   relay: RelayConfig
   /** In the order in which the table counts them. */
   services: readonly ServiceConfig[]
+  /** What passes are made with; null: nothing can be previewed. */
+  passSecret: Uint8Array | null
   table: Table
   /** Whose claim cells it counts in. */
   worker: number
@@ -93,6 +96,7 @@ const WRITE_AHEAD_BYTES = 16 * 1024
 export function createDoor({
   relay: config,
   services,
+  passSecret,
   table,
   worker,
   counter,
@@ -118,6 +122,7 @@ export function createDoor({
   const front: Front = {
     config,
     route: (request) => route(request),
+    passes: passSecret && new Passes(passSecret, table),
     isTrusted: createTrust(config.trustedProxies),
     table,
     worker,

@@ -12,6 +12,7 @@ import { asRefusal, bodyMustFit, type Request, screen } from './http1/request.ts
 import { isEventStream, type Response } from './http1/response.ts'
 import type { Content, Taken } from './http1/write.ts'
 import { Journey } from './journey.ts'
+import { previewed } from './mark.ts'
 import { annotated, askingForWhole, asksForPage, type Notice, takesAppendix } from './pages.ts'
 import {
   type Answer,
@@ -146,23 +147,27 @@ export class Exchange extends Journey implements Asker {
   }
 
   #forward(request: Request, body: BodyReader, buffer: Buffer): void {
-    const { config } = this.front
-    const route = this.find(request)
+    const { config, heads } = this.front
+    const fields = this.fieldsFor(request, heads)
+    const route = this.find(request, fields)
     bodyMustFit(request, this.#received, route.limits.bodyLimitBytes)
+    const own = this.ownAnswer(request, route, heads)
+    if (own !== null) return void this.#answerWith(own)
     const target = targetFor(request.target, route.service)
-    this.#outgoing = requestHead(request.method, target, this.#fieldsOf(request, route), config.upstreamReuse)
+    const told = this.#fieldsOf(request, this.fieldsTo(route, fields))
+    this.#outgoing = requestHead(request.method, target, told, config.upstreamReuse)
     const pool = this.enter(route)
     if (typeof pool !== 'string') this.#askOneOf(pool, request, body, buffer)
-    else if (pool === 'paused' && isHealthCheck(request, route)) this.#answerWith(pausedAnswer())
+    else if (pool === 'paused' && !route.isPreview && isHealthCheck(request, route))
+      this.#answerWith(pausedAnswer())
     else {
       this.#client.expect(this.wait(pool, route))
       this.#keep(body, buffer)
     }
   }
 
-  #fieldsOf(request: Request, route: Route): string {
-    const { heads, pages } = this.front
-    const fields = this.fieldsTo(route, this.fieldsFor(request, heads))
+  #fieldsOf(request: Request, fields: string): string {
+    const { pages } = this.front
     this.#isPage = pages !== null && asksForPage(request.method, fields)
     return this.#isPage && pages?.appends ? askingForWhole(fields) : fields
   }
@@ -321,7 +326,8 @@ export class Exchange extends Journey implements Asker {
   }
 
   #headOf(head: HeadReader, framing: Framing, appendix: string): string {
-    const told = responseHead(head, framing, this.#closes)
+    const relayed = responseHead(head, framing, this.#closes)
+    const told = this.isPreview ? previewed(relayed, this.release ?? '') : relayed
     const { pages } = this.front
     if (pages === null || this.#notice === null) return told
     return annotated(told, this.#notice.field, appendix === '' ? null : pages.script)

@@ -9,6 +9,7 @@ import type { Peer, Trust } from './forwarded.ts'
 import type { Buffers } from './http1/buffers.ts'
 import type { HeadReader } from './http1/head.ts'
 import type { Pages } from './pages.ts'
+import type { Passes } from './preview.ts'
 import type { Route, Routed } from './route.ts'
 import type { Upstreams } from './upstream.ts'
 import type { WaitingRoom } from './waiting.ts'
@@ -32,6 +33,8 @@ export interface Front {
   readonly lines: LineSink
   /** Takes what spans are made of; null: nobody wants any. */
   readonly spans: LineSink | null
+  /** null: nothing can be previewed. */
+  readonly passes: Passes | null
   /** null: nobody develops what is behind it. */
   readonly pages: Pages | null
   /** No connection is to outlive its exchange. */

@@ -1,6 +1,6 @@
 // What a request and an upgrade have in common on their way: who asks, which service and slot it counts in, and the one
 // end of it. Runs in the thread of the client's connection.
-import { SlotgateError } from '../errors.ts'
+import { type Code, SlotgateError } from '../errors.ts'
 import type { Claim, ClaimKind, Closed } from '../slots/table.ts'
 import { logExchange, traceExchange } from './access.ts'
 import { clientOf, type Peer } from './forwarded.ts'
@@ -10,7 +10,8 @@ import { numberOf } from './http1/names.ts'
 import { requestFields, withPrefix } from './http1/outgoing.ts'
 import type { Request } from './http1/request.ts'
 import type { Known } from './known.ts'
-import type { Refused } from './refuse.ts'
+import { isLink, linkAnswer, mayPreview, withoutPass } from './preview.ts'
+import type { Answer, Refused } from './refuse.ts'
 import { createRequestId } from './request-id.ts'
 import type { Route } from './route.ts'
 import { type Trace, traceOf } from './trace.ts'
@@ -32,8 +33,8 @@ export abstract class Journey implements Known, Refused, Waiter {
   readonly #startedMs = performance.now()
   #settled = false
   #tookMs = 0
-  /** Where it waits, and why. */
-  #wait: { service: number; closed: Closed } | null = null
+  /** Where it waits, and what for. */
+  #wait: { service: number; code: Code } | null = null
   readonly #from: Peer
   /** The client's `Accept`, which decides how a refusal looks. */
   accept = ''
@@ -76,9 +77,14 @@ export abstract class Journey implements Known, Refused, Waiter {
     return this.#settled
   }
 
-  /** Why it waits; null: it does not. */
-  get waitsFor(): Closed | null {
-    return this.#wait?.closed ?? null
+  /** What it is told if it waits in vain; null: it does not wait. */
+  get waitsFor(): Code | null {
+    return this.#wait?.code ?? null
+  }
+
+  /** It is for what is in the idle slot. */
+  get isPreview(): boolean {
+    return this.route?.isPreview ?? false
   }
 
   /** Takes what the log and a refusal need from a head, whatever becomes of the request. */
@@ -97,9 +103,15 @@ export abstract class Journey implements Known, Refused, Waiter {
     }
   }
 
-  /** @throws SlotgateError no_such_site or internal_path */
-  protected find(request: Request): Route {
-    const route = this.front.route(request)
+  /**
+   * @param fields by `fieldsFor`
+   * @throws SlotgateError no_such_site or internal_path
+   */
+  protected find(request: Request, fields: string): Route {
+    const { passes } = this.front
+    const found = this.front.route(request)
+    const { preview } = found
+    const route = preview && passes && mayPreview(fields, preview, passes) ? preview : found
     this.route = route
     this.service = route.service.name
     this.serviceIndex = route.index
@@ -111,7 +123,7 @@ export abstract class Journey implements Known, Refused, Waiter {
    * waits already goes first.
    *
    * @returns where its release is reached, or why the service takes no requests
-   * @throws SlotgateError live_down or too_many_open_requests
+   * @throws SlotgateError live_down, nothing_to_preview or too_many_open_requests
    */
   protected enter({ index }: Route): Pool | Closed {
     const { table, worker, waiting } = this.front
@@ -122,27 +134,30 @@ export abstract class Journey implements Known, Refused, Waiter {
 
   /**
    * @returns where the release is reached whose slot it counts in
-   * @throws SlotgateError live_down or too_many_open_requests
+   * @throws SlotgateError live_down, nothing_to_preview or too_many_open_requests
    */
   protected entered(claim: Claim): Pool {
     this.claim = claim
     this.#mustBeAmong(claim, this.route?.limits.openRequests ?? 0)
-    const { release, pool } = this.front.upstreams.pick(claim)
-    this.release = release
-    return pool
+    const app = this.front.upstreams.pick(claim)
+    if (app === null) throw new SlotgateError(this.isPreview ? 'nothing_to_preview' : 'live_down')
+    this.release = app.release
+    return app.pool
   }
 
   /**
    * Waits until the service takes requests.
    *
    * @returns for how long at most, in milliseconds
-   * @throws SlotgateError paused or nothing_live: it may not wait
+   * @throws SlotgateError paused, nothing_live or nothing_to_preview: it may not wait
    */
-  protected wait(closed: Closed, { index, service: { hold } }: Route): number {
+  protected wait(closed: Closed, { index, isPreview, service: { hold } }: Route): number {
     const { waiting, isClosing } = this.front
-    const mayWait = !isClosing() && (closed === 'paused' || hold.nothingLive)
-    if (!mayWait || !waiting.take(index, this, hold.requests)) throw new SlotgateError(closed)
-    this.#wait = { service: index, closed }
+    // A preview is paused while what is staged changes.
+    const code = isPreview ? 'nothing_to_preview' : closed
+    const mayWait = !isClosing() && (closed === 'paused' || (hold.nothingLive && !isPreview))
+    if (!mayWait || !waiting.take(index, this, hold.requests)) throw new SlotgateError(code)
+    this.#wait = { service: index, code }
     return hold.withinMs
   }
 
@@ -176,8 +191,23 @@ export abstract class Journey implements Known, Refused, Waiter {
   }
 
   /** @returns the fields that the app of this service gets */
-  protected fieldsTo({ service }: Route, fields: string): string {
-    return service.stripPrefix ? withPrefix(fields, service.pathPrefix) : fields
+  protected fieldsTo(route: Route, fields: string): string {
+    const { service, isPreview } = route
+    const own = isPreview ? withoutPass(fields, route) : fields
+    return service.stripPrefix ? withPrefix(own, service.pathPrefix) : own
+  }
+
+  /**
+   * @returns the answer to a link that lets into the preview of its service; null: the target is the app's
+   * @throws SlotgateError preview_over, or method_not_relayed
+   */
+  protected ownAnswer({ method, target }: Request, route: Route, head: HeadReader): Answer | null {
+    const preview = route.isPreview ? route : route.preview
+    const { passes } = this.front
+    if (preview === null || passes === null || !isLink(target, preview)) return null
+    if (method !== 'GET' && method !== 'HEAD') throw new SlotgateError('method_not_relayed', { method })
+    const isSecure = this.#from.trusted && head.values('x-forwarded-proto').at(-1)?.toLowerCase() === 'https'
+    return linkAnswer(target, preview, passes, isSecure)
   }
 
   protected toTunnel(): void {

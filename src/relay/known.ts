@@ -17,6 +17,8 @@ export interface Known {
   /** Its place in the table; below 0: none was found. */
   readonly serviceIndex: number
   readonly claim: Claim | null
+  /** It was for what is in the idle slot; its generation is that of the preview. */
+  readonly isPreview: boolean
   readonly release: string | undefined
   readonly status: number
   /** Of the body to the client. */

@@ -9,6 +9,8 @@ import type { ClaimKind, Layout } from '../slots/table.ts'
 export interface Birth {
   relay: RelayConfig
   services: readonly ServiceConfig[]
+  /** What passes are made with; null: nothing can be previewed. */
+  passSecret: Uint8Array | null
   buffer: SharedArrayBuffer
   layout: Layout
   /** What it counts of its exchanges. */

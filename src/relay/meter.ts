@@ -61,6 +61,7 @@ const keyOf = ({ service, slot, release }: Place): string => `${service}/${slot}
 export class Meter {
   readonly buffer: SharedArrayBuffer
   readonly #services: number
+  readonly #told: number
   readonly #workers: readonly Float64Array[]
   readonly #deaths: number[]
   /** By where their blocks begin. */
@@ -70,9 +71,11 @@ export class Meter {
   /** What releases had counted in blocks that went to younger generations. */
   #former: readonly Kept[] = []
 
-  constructor(layout: Layout) {
+  /** @param told of how many places it tells: those behind them are of previews, which are no traffic */
+  constructor(layout: Layout, told = layout.services) {
     this.buffer = createCells(layout)
     this.#services = layout.services
+    this.#told = told
     this.#deaths = Array.from({ length: layout.workers }, () => 0)
     this.#workers = Array.from({ length: layout.workers }, (_, worker) =>
       cellsOf(this.buffer, layout, worker),
@@ -132,7 +135,7 @@ export class Meter {
       ...this.#former,
       ...[...this.#eras.keys()].flatMap((block) => this.#keptAt(block)),
     ])
-    const services = Array.from({ length: this.#services }, (_, service) => service)
+    const services = Array.from({ length: this.#told }, (_, service) => service)
     return [
       ...releases.filter((kept) => isTold(kept, nowMs)).map(({ place, cells }) => countedOf(place, cells)),
       ...[...services, null].map((service) => this.#without(service)),

@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import { SlotgateError, toProblem } from '../errors.ts'
 import { dateField } from './http1/outgoing.ts'
+import { previewField } from './mark.ts'
 import { fieldLine, type Notice } from './pages.ts'
 import type { Route } from './route.ts'
 
@@ -54,6 +55,8 @@ export interface Refused {
   readonly requestId: string
   /** null: its service was not found yet. */
   readonly route: Route | null
+  /** Whose release it would have been for; absent: of none. */
+  readonly release: string | undefined
 }
 
 export interface Answer {
@@ -84,7 +87,8 @@ export function answerTo(error: SlotgateError, refused: Refused, notice: Notice 
     ...(status === 503 ? [`Retry-After: ${RETRY_AFTER_S}`] : []),
     ...(status === 405 ? [`Allow: ${METHODS}`] : []),
   ]
-  const told = notice === null ? '' : fieldLine(notice.field)
+  const preview = refused.route?.isPreview && refused.release ? previewField(refused.release) : ''
+  const told = preview + (notice === null ? '' : fieldLine(notice.field))
   return { status, body, head: `${lines.join('\r\n')}\r\n${dateField()}${told}` }
 }
 

@@ -38,7 +38,9 @@ export interface RelayOptions {
   relay: RelayConfig
   /** In the order in which the table counts them. */
   services: readonly ServiceConfig[]
-  /** Laid out for `workersOf(threads)`. */
+  /** What passes are made with; null: nothing can be previewed. */
+  passSecret?: Uint8Array | null
+  /** Laid out for `workersOf(threads)` and for the services and their previews. */
   table: Table
   log: Logger
   /** Takes what spans are made of, a line for each. */
@@ -51,9 +53,10 @@ export interface RelayOptions {
 export const workersOf = (threads: number): number => Math.max(1, threads)
 
 export function createRelay(options: RelayOptions): Relay {
-  const { threads, table, services } = options
-  const meter = new Meter(table.layout)
-  const doors = threads === 0 ? doorOfMainThread(options, meter) : new Workers({ ...options, meter })
+  const { threads, table, services, passSecret = null } = options
+  const meter = new Meter(table.layout, services.length)
+  const doors =
+    threads === 0 ? doorOfMainThread(options, meter) : new Workers({ ...options, passSecret, meter })
   return {
     get threads() {
       return doors.threads
@@ -77,11 +80,22 @@ export function createRelay(options: RelayOptions): Relay {
 type Doors = Omit<Relay, 'meter' | 'begin' | 'exchanges' | 'measure' | 'whenDrained'>
 
 function doorOfMainThread(
-  { listen, relay, services, table, log, spans = null, pages = null }: RelayOptions,
+  { listen, relay, services, passSecret = null, table, log, spans = null, pages = null }: RelayOptions,
   meter: Meter,
 ): Doors {
   const counter = new Counter(meter.buffer, table.layout, 0)
-  const door = createDoor({ relay, services, table, worker: 0, counter, log, lines: log.lines, spans, pages })
+  const door = createDoor({
+    relay,
+    services,
+    passSecret,
+    table,
+    worker: 0,
+    counter,
+    log,
+    lines: log.lines,
+    spans,
+    pages,
+  })
   return {
     threads: 0,
     listen: () => door.listen(listen, { reusePort: false }),

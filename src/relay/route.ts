@@ -1,6 +1,7 @@
 // Finding the service of a request by host and path, and keeping the app's internal paths off the front door. Pure.
 import type { RelayConfig, ServiceConfig } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
+import { previewPlaces } from '../slots/places.ts'
 
 /** The path as sent, without query. */
 export function pathOf(target: string): string {
@@ -44,10 +45,32 @@ function plainest(path: string): string {
   return segments.join('/')
 }
 
+/** A route, and what leads there. */
+interface Way {
+  readonly route: Route
+  /** Empty: any host. */
+  readonly hosts: readonly string[]
+  readonly pathPrefix: string
+  readonly hidden: ReadonlySet<string>
+}
+
 /** Host match before any-host service, then the longer prefix. */
-const byPrecedence = (one: ServiceConfig, other: ServiceConfig): number =>
+const byPrecedence = (one: Way, other: Way): number =>
   Number(other.hosts.length > 0) - Number(one.hosts.length > 0) ||
   other.pathPrefix.length - one.pathPrefix.length
+
+/** @param place of its preview; null: it has none */
+function waysOf(service: ServiceConfig, index: number, place: number | null, limits: Limits): Way[] {
+  const { hosts, pathPrefix, hiddenPaths } = service
+  const same = { service, limits, preview: null }
+  const preview = place === null ? null : { ...same, index: place, isPreview: true }
+  const way = { pathPrefix, hidden: new Set(hiddenPaths.map(plainest)) }
+  const live = { ...way, hosts, route: { ...same, index, isPreview: false, preview } }
+  const previewHosts = service.preview?.hosts ?? []
+  return preview === null || previewHosts.length === 0
+    ? [live]
+    : [live, { ...way, hosts: previewHosts, route: preview }]
+}
 
 /** What a request is routed by. */
 export interface Routed {
@@ -65,10 +88,14 @@ export interface Limits {
 }
 
 export interface Route {
-  /** Index into the config's services, as the pointer table counts them. */
+  /** Its place in the pointer table. */
   readonly index: number
   readonly service: ServiceConfig
   readonly limits: Limits
+  /** It leads to what is in the idle slot. */
+  readonly isPreview: boolean
+  /** The way there for whoever has a pass; of a preview itself, and where there is none: null. */
+  readonly preview: Route | null
 }
 
 /**
@@ -90,26 +117,24 @@ export function createRouter(
   services: readonly ServiceConfig[],
   { bodyLimitBytes, upstreamTimeoutMs }: RelayConfig,
 ): (request: Routed) => Route {
-  const routes = services
-    .map((service, index) => ({
-      index,
-      service,
-      limits: { bodyLimitBytes, upstreamTimeoutMs, ...service.limits },
-      hidden: new Set(service.hiddenPaths.map(plainest)),
-    }))
-    .sort((one, other) => byPrecedence(one.service, other.service))
+  const places = previewPlaces(services)
+  const ways = services
+    .flatMap((service, index) =>
+      waysOf(service, index, places[index] ?? null, { bodyLimitBytes, upstreamTimeoutMs, ...service.limits }),
+    )
+    .sort(byPrecedence)
 
   return function route({ hostname, target }) {
     const path = pathOf(target)
-    const found = routes.find(
-      ({ service }) =>
-        (service.hosts.length === 0 || service.hosts.includes(hostname)) && isUnder(path, service.pathPrefix),
+    const found = ways.find(
+      ({ hosts, pathPrefix }) =>
+        (hosts.length === 0 || hosts.includes(hostname)) && isUnder(path, pathPrefix),
     )
     if (!found) throw new SlotgateError('no_such_site')
     // It is the app's router that would take the path for an internal one, so it is looked at as the app gets it.
-    if (found.hidden.size > 0 && found.hidden.has(plainest(targetFor(path, found.service)))) {
+    if (found.hidden.size > 0 && found.hidden.has(plainest(targetFor(path, found.route.service)))) {
       throw new SlotgateError('internal_path')
     }
-    return found
+    return found.route
   }
 }

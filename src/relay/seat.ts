@@ -21,6 +21,7 @@ export interface SeatOptions {
   worker: number
   relay: Birth['relay']
   services: Birth['services']
+  passSecret: Birth['passSecret']
   table: Table
   meter: Meter
   /** How things are now. */
@@ -52,9 +53,10 @@ export class Seat {
 
   /** Starts a thread. It rejects if the thread ended before it could be opened. */
   async start(): Promise<void> {
-    const { worker, relay, services, table, meter, log, spans } = this.#options
+    const { worker, relay, services, passSecret, table, meter, log, spans } = this.#options
     const { buffer, layout } = table
-    const birth = { worker, relay, services, buffer, layout, cells: meter.buffer, logLevel: log.level }
+    const shared = { buffer, layout, cells: meter.buffer }
+    const birth = { worker, relay, services, passSecret, ...shared, logLevel: log.level }
     const thread = new Thread(birth, { log: log.lines, spans: spans ?? NOWHERE })
     this.#thread = thread
     this.#startedMs = performance.now()

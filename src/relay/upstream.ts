@@ -1,7 +1,6 @@
 // Where the slots' releases are reached, and the kept connections to them. Runs in the thread of the exchanges.
 import type { Address } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
-import { SlotgateError } from '../errors.ts'
 import type { Backend } from '../slots/occupants.ts'
 import type { Claim } from '../slots/table.ts'
 import { AppConnection, type Home, type Reading } from './http1/app.ts'
@@ -119,13 +118,12 @@ export class Upstreams {
   }
 
   /**
-   * @returns the next address of the slot that the claim counts in, round robin
-   * @throws SlotgateError `live_down` when it has none
+   * @returns the next address of the slot that the claim counts in, round robin; null: it has none
    */
-  pick({ service, slot }: Claim): App {
+  pick({ service, slot }: Claim): App | null {
     const target = this.#targets[service]?.[slot]
     const pool = target?.pools[target.turn]
-    if (target === undefined || pool === undefined) throw new SlotgateError('live_down')
+    if (target === undefined || pool === undefined) return null
     target.turn = (target.turn + 1) % target.pools.length
     return { release: target.release, pool }
   }

@@ -13,7 +13,7 @@ const GATHER_MS = 20
 
 if (!parentPort) throw new Error('this file runs as a worker thread')
 const main = parentPort
-const { relay, services, buffer, layout, cells, worker, logLevel } = workerData as Birth
+const { relay, services, passSecret, buffer, layout, cells, worker, logLevel } = workerData as Birth
 
 const taken = new Map<Sink, () => void>()
 const linesTo = (sink: Sink): Lines =>
@@ -29,7 +29,7 @@ const spans = linesTo('spans')
 const log = createLogger(logLevel, lines)
 const table = openTable(buffer, layout)
 const counter = new Counter(cells, layout, worker)
-const door = createDoor({ relay, services, table, worker, counter, log, lines, spans })
+const door = createDoor({ relay, services, passSecret, table, worker, counter, log, lines, spans })
 
 // One connection's bug must not end those of all others.
 process.on('uncaughtException', (error) => {

@@ -33,6 +33,8 @@ export interface Occupant {
   restarts: number
   /** The generations in which it was live: its claims are counted there. */
   readonly generations: number[]
+  /** The same for its previews, by the generations of those: what it was while it was in the idle slot. */
+  readonly previews: number[]
   /** Ends what is under way for it, such as waiting for the next restart. */
   readonly leaving: AbortController
 }
@@ -102,6 +104,7 @@ export class Occupants {
       detail: null,
       restarts: 0,
       generations: [],
+      previews: [],
       leaving: new AbortController(),
     }
     if (instance) this.#follow(occupant, instance)

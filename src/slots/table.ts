@@ -50,7 +50,7 @@ export interface Layout {
 const claimCells = GENERATION_CELLS * KINDS.length
 /** One more, for the requests that wait. */
 const cellsPerWorker = claimCells + 1
-const wordsPerService = (workers: number) => 1 + workers * cellsPerWorker
+const wordsPerService = (workers: number) => 2 + workers * cellsPerWorker
 
 /** @returns the buffer to hand to every thread that routes or switches */
 export const createBuffer = ({ services, workers }: Layout): SharedArrayBuffer =>
@@ -98,6 +98,10 @@ export interface Table {
    */
   pause(service: number): void
   resume(service: number): void
+  /** Under which number the passes are made that count here. */
+  passes(service: number): number
+  /** From here on, in every thread, those that were made under another number do not. */
+  setPasses(service: number, number: number): void
 }
 
 const encode = ({ generation, slot }: Pointer): number =>
@@ -112,7 +116,8 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
   const { services, workers } = layout
   const words = new Uint32Array(buffer)
   const pointerAt = (service: number) => service * wordsPerService(workers)
-  const cellsAt = (service: number, worker: number) => pointerAt(service) + 1 + worker * cellsPerWorker
+  const passesAt = (service: number) => pointerAt(service) + 1
+  const cellsAt = (service: number, worker: number) => pointerAt(service) + 2 + worker * cellsPerWorker
   const cellAt = (service: number, worker: number, generation: number, kind: ClaimKind) =>
     cellsAt(service, worker) + (generation % GENERATION_CELLS) * KINDS.length + KINDS.indexOf(kind)
   const heldAt = (service: number, worker: number) => cellsAt(service, worker) + claimCells
@@ -201,6 +206,10 @@ export function openTable(buffer: SharedArrayBuffer, layout: Layout): Table {
     },
     resume(service) {
       Atomics.and(words, pointerAt(service), ~PAUSED)
+    },
+    passes: (service) => Atomics.load(words, passesAt(service)),
+    setPasses(service, number) {
+      Atomics.store(words, passesAt(service), number)
     },
   }
   return table

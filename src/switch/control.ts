@@ -1,4 +1,5 @@
 // The operations as the admin door calls them: each takes the service's lock, checks the caller's condition, acts.
+import type { ListenAddress } from '../config/types.ts'
 import { SlotgateError } from '../errors.ts'
 import type { Journal } from '../journal/file.ts'
 import type { JournalRecord } from '../journal/record.ts'
@@ -7,6 +8,7 @@ import { askable, decide, rangesOf, runningIn } from './ask.ts'
 import { checkGeneration } from './conditions.ts'
 import type { Feed } from './feed.ts'
 import { type Progress, stepOf } from './lock.ts'
+import { linkOf, type Preview } from './preview.ts'
 import { promote } from './promote.ts'
 import { checkRollback, rollback } from './rollback.ts'
 import { idleSlot, type Service } from './service.ts'
@@ -20,11 +22,18 @@ import type {
   HistoryQuery,
   Operation,
   PauseResult,
+  PreviewResult,
   StepEvent,
   SwitchResult,
 } from './types.ts'
 
-export function createControl(services: readonly Service[], journal: Journal, feed: Feed): Control {
+/** @param frontDoor where it listens, for links */
+export function createControl(
+  services: readonly Service[],
+  journal: Journal,
+  feed: Feed,
+  frontDoor: ListenAddress,
+): Control {
   function find(name: string): Service {
     const service = services.find((one) => one.name === name)
     if (service) return service
@@ -105,6 +114,18 @@ export function createControl(services: readonly Service[], journal: Journal, fe
       const id = await service.driver.identify(release)
       return alone(service, 'deploy', id, context, (progress) => deploy(service, id, context, progress))
     },
+    async preview(name, forMs, context) {
+      const service = find(name)
+      checkGeneration(service, context)
+      return openPreview(service, forMs, context, frontDoor)
+    },
+    async endPreviews(name, context) {
+      const service = find(name)
+      checkGeneration(service, context)
+      const { generation } = service.table.pointer(service.index)
+      await previewOf(service).end(context.actor, generation)
+      return { service: name, operation: 'end_previews', generation }
+    },
     history: (query) => historyOf(journal, query),
     async events(query) {
       if (query.service !== undefined) find(query.service)
@@ -137,6 +158,31 @@ function pauseResult(
 ): PauseResult {
   const { generation } = table.pointer(index)
   return { service: name, operation, generation, paused: pause.view(), claims: drains.open() }
+}
+
+function previewOf({ name, preview }: Service): Preview {
+  if (preview) return preview
+  throw new SlotgateError('preview_off', { service: name })
+}
+
+async function openPreview(
+  service: Service,
+  forMs: number,
+  { actor }: CallContext,
+  frontDoor: ListenAddress,
+): Promise<PreviewResult> {
+  const { name, table, index, occupants } = service
+  const { generation } = table.pointer(index)
+  const { pass, until } = await previewOf(service).pass(actor, forMs, generation)
+  const release = occupants.get(idleSlot(service))?.release ?? null
+  return {
+    service: name,
+    operation: 'preview',
+    generation,
+    release,
+    link: linkOf(service.config, frontDoor, pass),
+    until,
+  }
 }
 
 /** The answer to a deploy that would change nothing: the release is live, runs, and its files are what they were. */

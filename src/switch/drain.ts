@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts'
 import type { Occupant } from '../slots/occupants.ts'
 import { type ClaimCounts, type ClaimKind, GENERATION_CELLS, type Table } from '../slots/table.ts'
 import type { DataPlane } from './data-plane.ts'
+import type { Preview } from './preview.ts'
 import type { DrainView } from './types.ts'
 
 /** How long what was cut may take to end: tunnels are told so first, one after the other. */
@@ -21,6 +22,8 @@ export interface DrainsOptions {
   readonly journal: Journal
   readonly log: Logger
   readonly closing: AbortSignal
+  /** null: nothing of it is ever previewed. */
+  readonly preview: Preview | null
 }
 
 interface Drain {
@@ -29,6 +32,17 @@ interface Drain {
   started: number
   callOff: AbortController
 }
+
+/** Claims of one place in the table, in some of its generations. */
+interface Counted {
+  place: number
+  generations: readonly number[]
+}
+
+const sumOf = (counts: readonly ClaimCounts[]): ClaimCounts => ({
+  requests: counts.reduce((sum, { requests }) => sum + requests, 0),
+  tunnels: counts.reduce((sum, { tunnels }) => sum + tunnels, 0),
+})
 
 /** How many exchanges had to be cut at the end of a drain. */
 type Cut = Record<ClaimKind, number>
@@ -52,7 +66,7 @@ export class Drains {
       release: occupant.release,
       slot,
       generation: occupant.generations.at(-1) ?? 0,
-      claims: this.claimsOf(occupant),
+      claims: sumOf(this.#counted(occupant).map((counted) => this.#openIn(counted))),
       requests_until: new Date(started + limits.withinMs).toISOString(),
       tunnels_until: new Date(started + limits.tunnelsWithinMs).toISOString(),
     }
@@ -60,7 +74,13 @@ export class Drains {
 
   /** Open claims of everything the occupant ever served. */
   claimsOf(occupant: Occupant): ClaimCounts {
-    return this.#openIn(occupant.generations)
+    return this.#openIn({ place: this.#options.index, generations: occupant.generations })
+  }
+
+  /** Open claims of those who see it in the idle slot, or saw it there. */
+  previewsOf({ previews }: Occupant): ClaimCounts {
+    const { preview } = this.#options
+    return preview ? this.#openIn({ place: preview.place, generations: previews }) : sumOf([])
   }
 
   /** All generations that can have claims: releases that left long ago may still drain. */
@@ -72,16 +92,18 @@ export class Drains {
 
   /** Open claims of the service, whichever release answers them. */
   open(): ClaimCounts {
-    return this.#openIn(this.generations)
+    return this.#openIn({ place: this.#options.index, generations: this.generations })
   }
 
-  #openIn(generations: readonly number[]): ClaimCounts {
-    const { table, index } = this.#options
-    const counts = generations.map((generation) => table.claims(index, generation))
-    return {
-      requests: counts.reduce((sum, { requests }) => sum + requests, 0),
-      tunnels: counts.reduce((sum, { tunnels }) => sum + tunnels, 0),
-    }
+  #openIn({ place, generations }: Counted): ClaimCounts {
+    return sumOf(generations.map((generation) => this.#options.table.claims(place, generation)))
+  }
+
+  /** Where it has claims that have to end: as the live release, and as one that was previewed and is no longer. */
+  #counted(occupant: Occupant): Counted[] {
+    const { index, preview } = this.#options
+    const live = { place: index, generations: [...occupant.generations] }
+    return preview ? [live, { place: preview.place, generations: preview.past(occupant) }] : [live]
   }
 
   /** Calls a drain off: the release is live again, what it still answers may go on. */
@@ -92,9 +114,10 @@ export class Drains {
   /**
    * Waits for the claims of an occupant that is no longer live, cuts what is left at the limits, and writes it down.
    *
+   * @param closed before it has resolved, somebody may still come
    * @returns whether it is drained; false when it was called off
    */
-  async drain(occupant: Occupant, slot: SlotName): Promise<boolean> {
+  async drain(occupant: Occupant, slot: SlotName, closed?: Promise<void>): Promise<boolean> {
     this.callOff(occupant)
     const drain: Drain = { occupant, slot, started: Date.now(), callOff: new AbortController() }
     this.#running.set(occupant, drain)
@@ -102,6 +125,7 @@ export class Drains {
     const requestsLimit = AbortSignal.timeout(limits.withinMs)
     const tunnelsLimit = AbortSignal.timeout(limits.tunnelsWithinMs)
     try {
+      await closed
       // One after the other: a request may still become a tunnel, but nothing becomes a request.
       const requests = await this.#end(drain, 'requests', requestsLimit)
       const tunnels = await this.#end(drain, 'tunnels', tunnelsLimit)
@@ -115,14 +139,19 @@ export class Drains {
 
   /** @returns how many had to be cut */
   async #end({ occupant, callOff }: Drain, kind: ClaimKind, limit: AbortSignal): Promise<number> {
-    const { dataPlane, index, closing } = this.#options
-    const generations = [...occupant.generations]
+    const { dataPlane, closing } = this.#options
+    const counted = this.#counted(occupant)
+    const drained = (until: AbortSignal) =>
+      Promise.all(
+        counted.map(({ place, generations }) => dataPlane.whenDrained(place, generations, kind, until)),
+      )
     const signal = AbortSignal.any([limit, callOff.signal, closing])
-    await dataPlane.whenDrained(index, generations, kind, signal)
+    await drained(signal)
     if (!limit.aborted || callOff.signal.aborted) return 0
-    const cut = await dataPlane.cut(index, generations, kind)
+    const cuts = counted.map(({ place, generations }) => dataPlane.cut(place, generations, kind))
+    const cut = (await Promise.all(cuts)).reduce((sum, count) => sum + count, 0)
     const goodbyes = AbortSignal.any([AbortSignal.timeout(GOODBYE_MS), callOff.signal, closing])
-    await dataPlane.whenDrained(index, generations, kind, goodbyes)
+    await drained(goodbyes)
     return cut
   }
 

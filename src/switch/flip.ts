@@ -37,30 +37,45 @@ export interface Flipped {
  * @throws SlotgateError `data_plane_not_ready`
  */
 export async function prepare(service: Service, { release, publicAddresses }: Instance): Promise<void> {
-  const { dataPlane, index, table } = service
+  const { dataPlane, index } = service
   try {
     await dataPlane.setBackend(index, idleSlot(service), { release, addresses: publicAddresses })
-    if (!table.canFlip(index)) await freeNextCell(service)
   } catch (error) {
     throw new SlotgateError('data_plane_not_ready', { release, detail: messageOf(error) }, { cause: error })
   }
-  if (table.canFlip(index)) return
+  await readyToMove(service, index, release)
+  await readyToPreview(service, release)
+}
+
+/**
+ * The pointer of the preview moves as well when another release comes into the idle slot.
+ *
+ * @throws SlotgateError `data_plane_not_ready`
+ */
+export async function readyToPreview(service: Service, release: string): Promise<void> {
+  if (service.preview) await readyToMove(service, service.preview.place, release)
+}
+
+async function readyToMove(service: Service, place: number, release: string): Promise<void> {
+  const { table } = service
+  if (!table.canFlip(place)) await freeNextCell(service, place)
+  if (table.canFlip(place)) return
   const detail = 'connections from many switches ago could not be ended'
   throw new SlotgateError('data_plane_not_ready', { release, detail })
 }
 
 /** The counter of the next generation may still hold claims of the generation that used it last. */
-async function freeNextCell({ name, table, index, dataPlane, closing, log }: Service): Promise<void> {
-  const generation = table.pointer(index).generation + 1 - GENERATION_CELLS
+async function freeNextCell({ name, table, dataPlane, closing, log }: Service, place: number): Promise<void> {
+  const generation = table.pointer(place).generation + 1 - GENERATION_CELLS
   const limit = AbortSignal.any([closing, AbortSignal.timeout(CUT_WITHIN_MS)])
   for (const kind of ['requests', 'tunnels'] as const) {
-    const cut = await dataPlane.cut(index, [generation], kind)
+    const cut = await dataPlane.cut(place, [generation], kind)
     if (cut > 0)
       log.warn(
         { service: name, generation, cut, kind, code: 'drain_cut' },
         'cut what was open for 64 switches',
       )
-    await dataPlane.whenDrained(index, [generation], kind, limit)
+    await dataPlane.whenDrained(place, [generation], kind, limit)
   }
 }
 
@@ -108,20 +123,21 @@ export async function commitFlip(
 
 /** The store, and what becomes of the releases that lose their place by it. Nothing here can fail or wait. */
 function flip(service: Service, occupant: Occupant): Omit<Flipped, 'previous'> {
-  const { table, index, occupants, drains, dataPlane } = service
+  const { table, index, occupants, drains, dataPlane, preview } = service
   const slot = idleSlot(service)
+  const left = occupants.get(otherSlot(slot))
   const displaced = occupants.place(slot, occupant)
   // While the journal was written, who was in the slot may have died, and the front door was told so.
   void occupants.announce(slot)
   const next = table.pointer(index).generation + 1
   dataPlane.begin({ service: index, generation: next, slot, release: occupant.release })
-  const { generation } = table.flip(index, slot)
+  const store = () => table.flip(index, slot)
+  const { generation } = preview ? preview.move(otherSlot(slot), left, store) : store()
   dataPlane.letIn(index)
   occupant.generations.push(generation)
   drains.callOff(occupant)
   if (!occupant.instance) void occupants.revive(slot, occupant)
   if (displaced) void retire(service, displaced, slot)
-  const left = occupants.get(otherSlot(slot))
   if (left) void leaveBehind(service, left, otherSlot(slot))
   return { generation, slot, left }
 }

@@ -5,8 +5,10 @@ import type { Service } from './service.ts'
 
 /** After a flip: drains the occupant that is no longer live; it stays up as the quickest way back unless told not to. */
 export async function leaveBehind(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
-  const { drains, config, lock, table, index, occupants } = service
-  const drained = await drains.drain(occupant, slot)
+  const { drains, config, lock, table, index, occupants, preview } = service
+  // What is going to end is not shown to anybody.
+  const closed = config.previous === 'stop' ? preview?.close(slot) : undefined
+  const drained = await drains.drain(occupant, slot, closed)
   if (!drained || config.previous !== 'stop') return
   // A switch that is under way may be on its way back to this very process.
   while (lock.current) await lock.ended
@@ -16,7 +18,9 @@ export async function leaveBehind(service: Service, occupant: Occupant, slot: Sl
 
 /** After its slot was given away: nothing can switch back to this process any more, so it ends once it is drained. */
 export async function retire(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
-  if (occupant.generations.length > 0) await service.drains.drain(occupant, slot)
+  const { requests, tunnels } = service.drains.previewsOf(occupant)
+  const isUsed = occupant.generations.length > 0 || requests + tunnels > 0
+  if (isUsed) await service.drains.drain(occupant, slot)
   // When slotgate ends, the front door still lets open requests finish; the process is stopped after that.
   if (service.closing.aborted) return
   await service.occupants.stop(occupant, 'its slot was given to another release')

@@ -35,6 +35,8 @@ export async function restore(service: Service): Promise<void> {
     const release = slots[slot]
     if (release !== undefined) await restoreSlot(service, release, slot)
   }
+  const idle = idleSlot(service)
+  service.preview?.restore(idle, service.occupants.get(idle))
 }
 
 async function restoreSlot(service: Service, release: string, slot: SlotName): Promise<void> {

@@ -13,6 +13,7 @@ import type { Drains } from './drain.ts'
 import type { Feed } from './feed.ts'
 import type { Lock } from './lock.ts'
 import type { Pause } from './pause.ts'
+import type { Preview } from './preview.ts'
 
 /** What came before the live release was up after a start of slotgate; nobody holds that against the release. */
 export interface Early {
@@ -35,6 +36,8 @@ export interface Service {
   readonly lock: Lock
   readonly drains: Drains
   readonly pause: Pause
+  /** null: nobody may see what is in the idle slot. */
+  readonly preview: Preview | null
   readonly log: Logger
   /** Ends background work of the service when slotgate stops. */
   readonly closing: AbortSignal

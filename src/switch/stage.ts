@@ -3,6 +3,7 @@
 import { urlOf } from '../slots/ask.ts'
 import type { Instance } from '../slots/drivers/driver.ts'
 import { bootAloud } from './boot.ts'
+import { readyToPreview } from './flip.ts'
 import { retire } from './leave.ts'
 import type { Progress } from './lock.ts'
 import { idleSlot, type Service } from './service.ts'
@@ -50,6 +51,7 @@ async function moveIn(service: Service, instance: Instance, { actor }: CallConte
   const { release, bootId } = instance
   const occupant = service.occupants.create(release, instance)
   try {
+    await readyToPreview(service, release)
     await service.journal.append({
       event: 'staged',
       service: service.name,
@@ -60,10 +62,14 @@ async function moveIn(service: Service, instance: Instance, { actor }: CallConte
       ...(bootId !== null && { boot_id: bootId }),
     })
   } catch (error) {
-    await service.occupants.stop(occupant, 'the journal could not be written')
+    await service.occupants.stop(occupant, 'it could not be staged')
     throw error
   }
-  const former = service.occupants.place(slot, occupant)
-  await service.occupants.announce(slot)
+  const enter = async () => {
+    const former = service.occupants.place(slot, occupant)
+    await service.occupants.announce(slot)
+    return former
+  }
+  const former = await (service.preview ? service.preview.during(slot, occupant, enter) : enter())
   if (former) void retire(service, former, slot)
 }

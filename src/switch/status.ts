@@ -86,6 +86,7 @@ function slotView(service: Service, slot: SlotName, reading: Reading | null): Sl
     schema_problem: reading && !reading.ok ? reason(reading.code, { ...reading.facts, release }) : null,
     recorded_range: (release !== null && recordedRange(recorded(service).ranges, release)) || null,
     claims: occupant ? service.drains.claimsOf(occupant) : { requests: 0, tunnels: 0 },
+    previews: occupant ? service.drains.previewsOf(occupant) : { requests: 0, tunnels: 0 },
   }
 }
 

@@ -64,6 +64,8 @@ export interface SlotView {
   recorded_range: Range | null
   /** Requests and tunnels being answered by this slot right now. */
   claims: ClaimCounts
+  /** The same of those who see it in the idle slot, or saw it there. */
+  previews: ClaimCounts
 }
 
 export interface OperationView {
@@ -191,6 +193,24 @@ export interface PauseResult {
   claims: ClaimCounts
 }
 
+export interface PreviewResult {
+  service: string
+  operation: 'preview'
+  generation: number
+  /** What is in the idle slot just now; null: nothing. */
+  release: string | null
+  /** Whoever opens it sees what is in the idle slot: it is a secret. */
+  link: string
+  /** ISO time from which it is void. */
+  until: string
+}
+
+export interface PreviewsEndResult {
+  service: string
+  operation: 'end_previews'
+  generation: number
+}
+
 export interface HistoryQuery {
   service?: string
   /** 1 to 1000. */
@@ -294,6 +314,10 @@ export interface Control {
   /** @param forMs when it ends by itself, in milliseconds from now; null: never */
   pause(service: string, forMs: number | null, context: CallContext): Promise<PauseResult>
   resume(service: string, context: CallContext): Promise<PauseResult>
+  /** @param forMs for how long the link is good */
+  preview(service: string, forMs: number, context: CallContext): Promise<PreviewResult>
+  /** Makes every link void that there is. */
+  endPreviews(service: string, context: CallContext): Promise<PreviewsEndResult>
   /** Newest first. */
   history(query: HistoryQuery): Promise<JournalRecord[]>
   /**

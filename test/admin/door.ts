@@ -17,6 +17,7 @@ import type {
   CheckResult,
   Control,
   PauseResult,
+  PreviewResult,
   ServiceStatus,
   StageResult,
   SwitchResult,
@@ -100,6 +101,7 @@ export const status: ServiceStatus = {
     schema_problem: null,
     recorded_range: { min: 41, max: 43 },
     claims,
+    previews: { requests: 0, tunnels: 0 },
   },
   idle: {
     slot: 'green',
@@ -118,6 +120,7 @@ export const status: ServiceStatus = {
     schema_problem: { code: 'schema_status_unreachable', sentence: 'Nothing answers.' },
     recorded_range: null,
     claims,
+    previews: claims,
   },
   door: {
     open: null,
@@ -214,6 +217,15 @@ export const paused: PauseResult = {
   claims: { requests: 2, tunnels: 1 },
 }
 
+export const previewed: PreviewResult = {
+  service: 'invoices',
+  operation: 'preview',
+  generation: 17,
+  release: 'r42',
+  link: 'http://127.0.0.1:8080/app/.slotgate/preview?pass=1795000000.mac',
+  until: '2026-11-22T13:00:00.000Z',
+}
+
 export const record: JournalRecord = {
   seq: 1,
   time: '2026-11-22T12:00:00.000Z',
@@ -241,6 +253,8 @@ export function recordingControl(overrides: Partial<Control> = {}): { control: C
     deploy: async () => ({ ...switched, operation: 'deploy' }),
     pause: async () => paused,
     resume: async () => ({ ...paused, operation: 'resume', paused: null }),
+    preview: async () => previewed,
+    endPreviews: async () => ({ service: 'invoices', operation: 'end_previews', generation: 17 }),
     history: async () => [
       {
         seq: 1,

@@ -37,6 +37,8 @@ const CALLS = [
   'POST /v1/services/{service}/check',
   'POST /v1/services/{service}/deploy',
   'POST /v1/services/{service}/pause',
+  'POST /v1/services/{service}/preview',
+  'POST /v1/services/{service}/preview/end',
   'POST /v1/services/{service}/promote',
   'POST /v1/services/{service}/resume',
   'POST /v1/services/{service}/rollback',

@@ -21,6 +21,7 @@ import {
   checked,
   openDoor,
   paused,
+  previewed,
   record,
   staged,
   status,
@@ -52,6 +53,13 @@ t.test('each command makes its call', async (t) => {
     [['pause'], 'pause', ['invoices', null, actor]],
     [['pause', '--for', '2m'], 'pause', ['invoices', 120_000, actor]],
     [['resume', '--if-generation', '17'], 'resume', ['invoices', { ...actor, ifGeneration: 17 }]],
+    [['preview'], 'preview', ['invoices', 3_600_000, actor]],
+    [['preview', '--for', '90s'], 'preview', ['invoices', 90_000, actor]],
+    [
+      ['preview', '--end', '--if-generation', '17'],
+      'endPreviews',
+      ['invoices', { ...actor, ifGeneration: 17 }],
+    ],
     [['history'], 'history', [{ limit: 20 }]],
     [
       ['history', '--limit', '5', '--before', '9', '--service', 'invoices'],
@@ -83,6 +91,23 @@ t.test('the time of a pause has a unit, and ends some day', async (t) => {
   t.same(desk.calls, [])
 })
 
+t.test('the link to a preview is one where people come in', async (t) => {
+  const desk = await openDesk(t)
+  const { stdout } = await desk.run(['preview'])
+  t.match(stdout, /^✓ invoices: whoever opens this link sees r42 until 13:00:00 UTC\n/)
+  t.equal(stdout.split('\n')[1], previewed.link)
+  const elsewhere = await desk.run(['preview', '--origin', 'https://shop.test'])
+  t.equal(elsewhere.stdout.split('\n')[1], 'https://shop.test/app/.slotgate/preview?pass=1795000000.mac')
+  const { stdout: json } = await desk.run(['preview', '--origin', 'https://shop.test:8443/', '--json'])
+  t.match(JSON.parse(json).link, /^https:\/\/shop\.test:8443\/app\//)
+  t.match(await desk.run(['preview', '--end']), { stdout: /no link to a preview is good any more/ })
+  const count = desk.calls.length
+  for (const wrong of ['shop.test', 'https://shop.test/app', 'ftp://shop.test', 'https://u:p@shop.test'])
+    t.match(await desk.run(['preview', '--origin', wrong]), { code: 2, stderr: /--origin takes an origin/ })
+  t.match(await desk.run(['preview', '--for', '10ms']), { code: 2, stderr: /--for must be at least 1000ms/ })
+  t.notOk(desk.calls.slice(count).some(({ call }) => call === 'preview'))
+})
+
 t.test('--json prints the answer and nothing else', async (t) => {
   const desk = await openDesk(t)
   const cases: [argv: string[], body: unknown][] = [
@@ -94,6 +119,7 @@ t.test('--json prints the answer and nothing else', async (t) => {
     [['rollback'], { ...switched, operation: 'rollback' }],
     [['deploy', 'r42'], { ...switched, operation: 'deploy' }],
     [['pause'], paused],
+    [['preview'], previewed],
   ]
   for (const [argv, body] of cases) {
     const { code, stdout, stderr } = await desk.run([...argv, '--json'])

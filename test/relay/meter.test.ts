@@ -23,6 +23,7 @@ const ended = (part: Partial<Known> = {}): Known => ({
   service: 'invoices',
   serviceIndex: 0,
   claim: { service: 0, generation: 1, slot: 'blue', kind: 'requests' },
+  isPreview: false,
   release: 'r1',
   status: 200,
   bytes: 2,

@@ -223,9 +223,11 @@ t.test('what stands in for a placeholder is text, whatever it holds', async (t) 
     index: 0,
     service: service({ errorPages: { 400: "<i title='{sentence}'>{code}" } }),
     limits: LIMITS,
+    isPreview: false,
+    preview: null,
   }
   const error = new SlotgateError('bad_request', { detail: `</i><b title='x' id="y">&` })
-  const { body } = answerTo(error, { accept: 'text/html', requestId: 'id', route })
+  const { body } = answerTo(error, { accept: 'text/html', requestId: 'id', route, release: undefined })
   t.match(body, '&lt;/i&gt;&lt;b title=&#39;x&#39; id=&quot;y&quot;&gt;&amp;')
   t.notMatch(body, '<b')
 })

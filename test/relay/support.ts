@@ -12,6 +12,7 @@ import type { Address, RelayConfig, ServiceConfig } from '../../src/config/types
 import type { SlotName } from '../../src/contract.ts'
 import { createLogger, type LineSink } from '../../src/log.ts'
 import { createRelay, type Relay, workersOf } from '../../src/relay/relay.ts'
+import { countPlaces } from '../../src/slots/places.ts'
 import { createBuffer, openTable, type Table } from '../../src/slots/table.ts'
 import type { Scope } from '../support/scope.ts'
 
@@ -52,6 +53,9 @@ export const RELAY_CONFIG: RelayConfig = {
   accessLogOmit: [],
   traceShare: null,
 }
+
+/** What passes are made with, where a service has previews. */
+export const PASS_SECRET: Uint8Array = Buffer.alloc(32, 7)
 
 export const service = (part: Partial<ServiceConfig> = {}): ServiceConfig => ({
   name: 'invoices',
@@ -106,7 +110,7 @@ export async function startRelay(
   t: Scope,
   { relay: part = {}, services = [service()], threads = 0, port: wanted = 0, spans }: Options = {},
 ): Promise<Bench> {
-  const layout = { services: services.length, workers: workersOf(threads) }
+  const layout = { services: countPlaces(services), workers: workersOf(threads) }
   const table = openTable(createBuffer(layout), layout)
   const lines: LogLine[] = []
   const waiting = new Set<() => void>()
@@ -121,6 +125,7 @@ export async function startRelay(
     threads,
     relay: { ...RELAY_CONFIG, ...part },
     services,
+    passSecret: PASS_SECRET,
     table,
     log,
     ...(spans && { spans }),

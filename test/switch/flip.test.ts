@@ -105,7 +105,10 @@ async function createWorld(t: Test, previous: 'keep' | 'stop' = 'keep') {
     cut: async () => 0,
     whenDrained: () => drained.promise,
   }
-  const common = { index: 0, name: 'invoices', table, dataPlane, journal, log, closing: closing.signal }
+  const common = {
+    ...{ index: 0, name: 'invoices', table, dataPlane, journal, log, closing: closing.signal },
+    preview: null,
+  }
   const service: Service = {
     ...common,
     config,

@@ -1,16 +1,15 @@
 // The commands that change what runs, `stage`, `promote`, `rollback` and `deploy`, and those that hold traffic: `pause` and
 // `resume`.
-import { parseDuration } from '../../config/durations.ts'
 import type { Operation, PauseResult, StageResult, SwitchResult } from '../../switch/types.ts'
 import { answer, type Call, EXIT, Failure, setting } from '../call.ts'
-import { type AdminClient, type Sending, serviceOf, withAdmin } from '../client.ts'
+import { type AdminClient, serviceOf, withAdmin } from '../client.ts'
 import { CLIENT } from '../flags.ts'
 import { printPause } from '../print/status.ts'
 import { printStage, printSwitch } from '../print/verdict.ts'
 import { narrate, waitDrained } from '../progress.ts'
 import { styleFor } from '../style.ts'
 import type { Command } from './command.ts'
-import { numberOf, pathTo, toOf } from './parts.ts'
+import { conditionOf, forOf, pathTo, toOf } from './parts.ts'
 
 async function post<T>(
   call: Call,
@@ -19,9 +18,7 @@ async function post<T>(
   action: string,
   body: object,
 ): Promise<T> {
-  const ifGeneration = numberOf(call, 'if-generation')
-  const sending: Sending = { body, ...(ifGeneration !== undefined && { ifGeneration }) }
-  return admin.post<T>(pathTo(service, action), sending)
+  return admin.post<T>(pathTo(service, action), { body, ...conditionOf(call) })
 }
 
 /** Carries one operation out for the service that the command line means, and tells its steps. */
@@ -112,14 +109,6 @@ const holding = (
       return EXIT.done
     }),
 })
-
-function forOf(call: Call): { for_ms?: number } {
-  const given = setting(call, 'for')
-  if (given === undefined) return {}
-  const parsed = parseDuration(given)
-  if (typeof parsed === 'number') return { for_ms: parsed }
-  throw new Failure(EXIT.usage, `--for ${parsed.sentence}; got ${given}.`, parsed.hint ? [parsed.hint] : [])
-}
 
 export const pause = holding('pause', { flags: ['for'], about: 'let new requests wait' }, forOf)
 

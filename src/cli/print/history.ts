@@ -14,7 +14,7 @@ function detailOf({
   until,
   exclusive,
 }: JournalRecord): string {
-  if (event === 'paused' && typeof until === 'string') return `until ${timeOf(until)}`
+  if (typeof until === 'string') return `until ${timeOf(until)}`
   if (exclusive === true && event !== 'flipped') return 'for an exclusive switch'
   if (event === 'restarting' && typeof delayMs === 'number') return `in ${span(delayMs)}`
   const facts = event === 'flipped' ? [operation, fromText(from)] : [operation, code, detail ?? sentence]

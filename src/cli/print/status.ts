@@ -113,7 +113,7 @@ const operationText = ({ operation, release, actor, since, step }: OperationView
   `${operation}${release === null ? '' : ` of ${release}`} by ${actor} for ${span(now - Date.parse(since))}: ${step}`
 
 /** Time of day, in UTC: the zone of the journal and the logs. */
-const clock = (iso: string): string => `${iso.slice(11, 19)} UTC`
+export const clock = (iso: string): string => `${iso.slice(11, 19)} UTC`
 
 const drainText = ({ release, slot, claims, requests_until, tunnels_until }: DrainView): string =>
   `${release} in ${slot} drains: ${counted(claims.requests, 'request')} until ${clock(requests_until)}, ` +

@@ -19,6 +19,7 @@ import {
 import { type Request, screen } from '../http1/request.ts'
 import { screenResponse } from '../http1/response.ts'
 import { Journey, LINGER_MS } from '../journey.ts'
+import { previewed, previewField } from '../mark.ts'
 import { answerTo, asSlotgateError, upstreamFailure } from '../refuse.ts'
 import { type Route, targetFor } from '../route.ts'
 import { ANSWER_FIELDS, type Pool } from '../upstream.ts'
@@ -157,7 +158,7 @@ export class Tunnel extends Journey {
   async #admitted(route: Route): Promise<Pool> {
     const pool = this.enter(route)
     if (typeof pool !== 'string') return pool
-    this.#expect(this.wait(pool, route), () => pool)
+    this.#expect(this.wait(pool, route), () => this.waitsFor ?? pool)
     return this.#unlessAbandoned(this.#turn.promise)
   }
 
@@ -180,7 +181,7 @@ export class Tunnel extends Journey {
   async #asked(request: IncomingMessage, early: Buffer): Promise<Answered> {
     const { connectTimeoutMs } = this.front.config
     this.#abandoned.signal.throwIfAborted()
-    const route = this.find(this.#request)
+    const route = this.find(this.#request, this.#fields)
     const { upstreamTimeoutMs } = route.limits
     const { address } = await this.#admitted(route)
     this.#abandoned.signal.throwIfAborted()
@@ -234,7 +235,8 @@ export class Tunnel extends Journey {
         membersOf(head.values('connection')).includes('upgrade') &&
         head.values('sec-websocket-accept').length === 1
       if (!agreed) throw new SlotgateError('upstream_invalid')
-      answer.headers = asObject(switchFields(head) + UPGRADE)
+      const told = this.isPreview ? previewField(this.release ?? '') : ''
+      answer.headers = asObject(switchFields(head) + told + UPGRADE)
     } catch (error) {
       app.destroy()
       throw error
@@ -287,7 +289,8 @@ export class Tunnel extends Journey {
     const { declared } = screenResponse(head, 'GET')
     const framing: Framing = declared.kind === 'close' ? { kind: 'chunked' } : declared
     this.status = head.status
-    client.write(responseHead(head, framing, true), 'latin1')
+    const told = responseHead(head, framing, true)
+    client.write(this.isPreview ? previewed(told, this.release ?? '') : told, 'latin1')
     this.#expect(this.front.config.stallTimeoutMs, () =>
       client.writableLength > 0 ? 'client_closed' : 'upstream_timeout',
     )

@@ -331,7 +331,10 @@ export class System implements Town {
       liveSlot: () => table.pointer(0).slot,
       generation: () => table.pointer(0).generation,
     })
-    const common = { index: 0, name: SERVICE, table, dataPlane: relay, journal, log, closing: closing.signal }
+    const common = {
+      ...{ index: 0, name: SERVICE, table, dataPlane: relay, journal, log, closing: closing.signal },
+      preview: null,
+    }
     const drains = new Drains({ ...common, limits: () => CONFIG.drain })
     const feed = new Feed(journal)
     const pause = new Pause(common)
@@ -339,7 +342,7 @@ export class System implements Town {
     this.#watchWrites(life, service)
     await restore(service)
     const { port } = await relay.listen()
-    this.#life = Object.assign(life, { service, port, control: createControl([service], journal, feed) })
+    this.#life = Object.assign(life, { service, port, control: createControl([service], journal, feed, listen) })
     this.#crashed = Promise.withResolvers<'crashed'>()
     await journal.append({ event: 'slotgate_started', actor: 'slotgate', life: this.#lives })
     resume(service)
