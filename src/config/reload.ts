@@ -61,6 +61,9 @@ export function reloadable(old: Config, next: Config): Reload {
 const find = (config: Config, name: string): ServiceConfig | undefined =>
   config.services.find((service) => service.name === name)
 
+/** In the file it is one thing; the front door needs the one half of it. */
+const tracingOf = ({ tracing, relay }: Config) => ({ ...tracing, share: relay.traceShare })
+
 function topLevel(old: Config, next: Config): string[] {
   const pairs: [key: string, old: unknown, next: unknown][] = [
     ['listen', old.listen, next.listen],
@@ -68,9 +71,9 @@ function topLevel(old: Config, next: Config): string[] {
     ['admin.listen', old.admin.listen, next.admin.listen],
     ['admin.tls', old.admin.tls, next.admin.tls],
     ['metrics', old.metrics, next.metrics],
-    ['tracing', old.tracing, next.tracing],
+    ['tracing', tracingOf(old), tracingOf(next)],
     ['state_dir', old.stateDir, next.stateDir],
-    ['relay', old.relay, next.relay],
+    ['relay', { ...old.relay, traceShare: null }, { ...next.relay, traceShare: null }],
   ]
   return pairs
     .filter(([, before, after]) => !isDeepStrictEqual(before, after))

@@ -147,6 +147,8 @@ admin: { keys: [{ id: ops, algorithm: ed25519, public_key: ${key}, allow: [read]
 threads: 2
 state_dir: elsewhere
 admin: { listen: "127.0.0.1:9001" }
+metrics: { listen: "127.0.0.1:9002" }
+tracing: { endpoint: "http://127.0.0.1:4318" }
 relay: { head_timeout: 1s }
 services:
   app: { releases: { command: [other] }, hosts: [a.test], path_prefix: /a, first: r2 }
@@ -159,6 +161,8 @@ services:
       'listen changed; that takes a restart of slotgate.',
       'threads changed; that takes a restart of slotgate.',
       'admin.listen changed; that takes a restart of slotgate.',
+      'metrics changed; that takes a restart of slotgate.',
+      'tracing changed; that takes a restart of slotgate.',
       'state_dir changed; that takes a restart of slotgate.',
       'relay changed; that takes a restart of slotgate.',
       'services.app.hosts changed; that takes a restart of slotgate.',
@@ -166,6 +170,14 @@ services:
       'services.app.releases changed; that takes a restart of slotgate.',
       'services.app.first changed; that takes a restart of slotgate.',
       'services.new is new; that takes a restart of slotgate.',
+    ])
+  })
+
+  await t.test('a share of the traces is named by its own key', async (t) => {
+    const traced = (sample: string) =>
+      read(`${TEXT}tracing: { endpoint: "http://127.0.0.1:4318", sample: ${sample} }\n`)
+    t.strictSame(reloadable(traced('on'), traced('0.5')).cannot, [
+      'tracing changed; that takes a restart of slotgate.',
     ])
   })
 
