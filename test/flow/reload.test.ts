@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
+import { request } from 'undici'
 import { World } from '../support/world.ts'
 
 const seen = (world: World, text: string) => async () => world.logLines.some((line) => line.includes(text))
@@ -24,6 +25,29 @@ t.test('a changed config is taken over as far as it can be, and what cannot is s
     async () => (await world.status()).idle.state === 'stopped',
     '`previous: stop` is in force',
   )
+})
+
+t.test('error pages are read again, whether or not the config names them as before', async (t) => {
+  const world = await World.create(t)
+  world.service = ['error_pages: { 503: busy.html }']
+  const page = join(world.folder, 'busy.html')
+  await writeFile(page, 'busy')
+  const served = await world.spawn(t)
+  const busy = async () => {
+    const { body } = await request(world.url, { headers: { accept: 'text/html' }, reset: true })
+    return body.text()
+  }
+  t.equal(await busy(), 'busy')
+  await writeFile(page, 'busy until noon')
+  t.equal(await busy(), 'busy', 'a file alone changes nothing')
+  served.kill('SIGHUP')
+  await world.until(async () => (await busy()) === 'busy until noon', 'the page is the new one')
+  const line = world.logLines.find((text) => text.includes('the config was read again'))
+  t.match(line, '"changed":["services.invoices.error_pages"]')
+  await writeFile(page, 'x'.repeat(70_000))
+  served.kill('SIGHUP')
+  await world.until(seen(world, 'the config was not taken over'), 'a page that is too large is refused')
+  t.equal(await busy(), 'busy until noon')
 })
 
 t.test('a broken config is refused with its problems, and the running one stays', async (t) => {

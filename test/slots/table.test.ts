@@ -33,6 +33,19 @@ t.test('each flip is one generation more, on the slot that was asked for', async
   t.same(table.pointer(0), { generation: 2, slot: 'green' })
 })
 
+t.test('the number of the passes is nobody else’s, and no flip changes it', async (t) => {
+  const layout = { services: 2, workers: 2 }
+  const table = openTable(createBuffer(layout), layout)
+  t.equal(table.passes(1), 0)
+  table.setPasses(1, 2 ** 32 - 1)
+  table.flip(1, 'green')
+  table.pause(1)
+  table.forgetWorker(0)
+  t.equal(table.passes(1), 2 ** 32 - 1)
+  t.equal(table.passes(0), 0)
+  t.same(table.pointer(0), { generation: 0, slot: null })
+})
+
 t.test('services do not see each other', async (t) => {
   const layout = { services: 2, workers: 2 }
   const table = openTable(createBuffer(layout), layout)

@@ -60,6 +60,10 @@ const claimsText = ({ requests, tunnels }: SlotView['claims']): string =>
     ? counted(requests, 'request')
     : `${counted(requests, 'request')}, ${counted(tunnels, 'tunnel')}`
 
+/** Of those who see it in the idle slot, or saw it there. */
+const previewsText = ({ previews: { requests, tunnels } }: SlotView): string =>
+  requests + tunnels === 0 ? '' : counted(requests + tunnels, 'preview')
+
 function slotRow(role: 'live' | 'idle', view: SlotView, style: Style, now: number): string[] {
   const mark = role === 'live' ? style.green('●') : '○'
   if (view.release === null) return [`  ${mark} ${role}`, view.slot, '–', healthCell(view, style)]
@@ -72,7 +76,7 @@ function slotRow(role: 'live' | 'idle', view: SlotView, style: Style, now: numbe
     healthCell(view, style),
     schemaCell(view, style),
     claimsText(view.claims),
-    [up, restarts, view.taken_over ? 'taken over' : ''].filter(Boolean).join(', '),
+    [up, restarts, view.taken_over ? 'taken over' : '', previewsText(view)].filter(Boolean).join(', '),
     view.internal_url ? style.dim(`internal ${view.internal_url}`) : '',
   ]
 }
