@@ -277,7 +277,7 @@ function addressWithinAll(reading: Reading, draft: ConfigDraft): void {
 const listenersOf = ({ listen, admin, metrics }: ConfigDraft) => [
   { what: 'the front door', key: 'listen', at: listen },
   { what: 'the admin API', key: 'admin.listen', at: admin?.listen },
-  { what: 'the metrics', key: 'metrics.listen', at: metrics?.listen },
+  { what: 'the listener for metrics', key: 'metrics.listen', at: metrics?.listen },
 ]
 
 function listenersApart(reading: Reading, draft: ConfigDraft): void {

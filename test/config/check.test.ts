@@ -98,7 +98,9 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
   [
     'an unknown key like no other',
     `${SERVICE}frobnicate: 1\n`,
-    ['5:1 frobnicate: unknown key; known here: listen, threads, admin, metrics, tracing, state_dir, relay, services'],
+    [
+      '5:1 frobnicate: unknown key; known here: listen, threads, admin, metrics, tracing, state_dir, relay, services',
+    ],
   ],
   ['a key given twice', `${SERVICE}listen: :1\nlisten: :2\n`, ['6:1 listen: is given twice']],
   [
@@ -526,6 +528,31 @@ const WRONG: [title: string, text: string, problems: string[]][] = [
     'one address for both listeners',
     `${SERVICE}listen: :9000\nadmin: { listen: "localhost:9000" }\n`,
     ['6:18 admin.listen: is the address of the front door (listen); give it another port'],
+  ],
+  [
+    'metrics where the admin API is',
+    `${SERVICE}metrics: { listen: "127.0.0.1:8081" }\n`,
+    ['5:20 metrics.listen: is the address of the admin API (admin.listen); give it another port'],
+  ],
+  [
+    'a slot where the metrics are',
+    `services:
+  app:
+    slots:
+      blue: { public: "http://127.0.0.1:9464", internal: "http://127.0.0.1:4001" }
+      green: { public: "http://127.0.0.1:4002", internal: "http://127.0.0.1:4003" }
+    first: blue
+metrics: { listen: ":9464" }
+`,
+    ['4:23 services.app.slots.blue.public: is the address of the listener for metrics itself'],
+  ],
+  [
+    'a collector that is nowhere',
+    `${SERVICE}tracing: { endpoint: "127.0.0.1:4318", sample: 1.5 }\n`,
+    [
+      '5:22 tracing.endpoint: must be a URL such as http://127.0.0.1:4318; got "127.0.0.1:4318"',
+      '5:48 tracing.sample: must be on, off or a share below 1, such as 0.1; got "1.5"',
+    ],
   ],
   [
     'TLS files that cannot be used',
