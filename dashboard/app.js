@@ -6,7 +6,7 @@ import { forgetKey, loadKey, saveKey } from './keys.js'
 import { createService } from './service.js'
 import { fromBase64, generatePair, importPrivateKey } from './sign.js'
 import { createSignIn } from './sign-in.js'
-import { clock, short } from './words.js'
+import { clock, short, tell } from './words.js'
 
 /** @typedef {import('./sign.js').SigningKey} SigningKey */
 /** @typedef {import('../src/admin/keyring.ts').KeyView} KeyView */
@@ -19,6 +19,8 @@ import { clock, short } from './words.js'
 const LOOK_EVERY_MS = 5_000
 const COME_BACK_MS = 2_000
 const NEWS_MS = 8_000
+/** What is said to whoever looks elsewhere, or listens. */
+const NEWS = ['flipped', 'alarm', 'paused', 'resumed', 'bake_failed', 'schema_live_incompatible']
 
 /** @param {string} id */
 const byId = (id) => document.getElementById(id) ?? document.body
@@ -196,7 +198,10 @@ async function open(key, view) {
     if (event.kind === 'traffic') return service?.measure(event)
     if (event.kind === 'output') return service?.output(event)
     if (event.kind === 'step') service?.step(event)
-    if (event.kind === 'record') past.add(event.record)
+    if (event.kind === 'record') {
+      past.add(event.record)
+      if (NEWS.includes(event.record.event)) say(newsOf(event.record))
+    }
     lookSoon()
   }
 
@@ -210,6 +215,9 @@ async function open(key, view) {
     signal,
   )
 }
+
+/** @param {JournalRecord} record */
+const newsOf = (record) => `${record.service ?? 'slotgate'}: ${tell(record).sentence}`
 
 /** @param {KeyView} view */
 function showWhose({ id, allow, until }) {

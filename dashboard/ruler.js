@@ -37,7 +37,7 @@ export function createRuler(ask) {
     picture,
   )
   const table = el('ul', { class: 'unseen' })
-  const advice = el('div', { class: 'advice', 'aria-live': 'polite' })
+  const advice = el('div', { class: 'advice' })
   const element = el('div', {}, axis, table, advice)
 
   /** @type {Row[]} */

@@ -80,17 +80,15 @@ export function createService(name, { api, may, say }) {
   let advice = null
 
   /**
-   * Carries out what was confirmed, and says how it ended.
+   * Carries out what was confirmed. What came of it is in the journal, and so on the page; why nothing did is said here.
    *
    * @param {string} action
    * @param {object} body
-   * @param {number | undefined} generation
-   * @param {string} success
+   * @param {number} [generation]
    */
-  async function act(action, body, generation, success) {
+  async function act(action, body, generation) {
     try {
       await api.post(`${path}/${action}`, body, generation)
-      say(success)
     } catch (error) {
       if (error instanceof Refused) operation.explain(error.problem)
       say(
@@ -113,13 +111,12 @@ export function createService(name, { api, may, say }) {
     const exclusive = exclusiveField()
     const answer = await confirm({
       title: `Promote ${short(release)}`,
-      lead: `The requests of ${name} go to ${short(release)} in ${slot} from then on${status?.live ? ` instead of ${short(status.live.release ?? '')}` : ''}.`,
+      lead: `New requests of ${name} will go to ${short(release)} in ${slot}${status?.live ? ` instead of ${short(status.live.release ?? '')}` : ''}.`,
       action: 'Promote',
       check: () => verdictOn('promote'),
       fields: [exclusive.element],
     })
-    if (answer)
-      await act('promote', exclusive.body(), answer.generation, `${short(release)} is live on ${name}.`)
+    if (answer) await act('promote', exclusive.body(), answer.generation)
   }
 
   async function rollback() {
@@ -132,7 +129,7 @@ export function createService(name, { api, may, say }) {
       check: () => verdictOn('rollback'),
       fields: [exclusive.element],
     })
-    if (answer) await act('rollback', exclusive.body(), answer.generation, `${name} is rolled back.`)
+    if (answer) await act('rollback', exclusive.body(), answer.generation)
   }
 
   function check() {
@@ -169,13 +166,7 @@ export function createService(name, { api, may, say }) {
       isComplete: () => input.value.trim() !== '',
     })
     const release = input.value.trim()
-    if (answer)
-      await act(
-        'deploy',
-        { release, ...exclusive.body() },
-        status?.generation,
-        `${short(release)} is live on ${name}.`,
-      )
+    if (answer) await act('deploy', { release, ...exclusive.body() }, status?.generation)
   }
 
   async function pause() {
@@ -193,11 +184,11 @@ export function createService(name, { api, may, say }) {
       fields: [el('div', { class: 'field' }, el('label', { for: select.id }, 'For'), select)],
     })
     const body = select.value === '' ? {} : { for_ms: Number(select.value) }
-    if (answer) await act('pause', body, status?.generation, `${name} is paused.`)
+    if (answer) await act('pause', body, status?.generation)
   }
 
   function resume() {
-    return act('resume', {}, undefined, `Requests of ${name} go on.`)
+    return act('resume', {})
   }
 
   function showButtons() {
@@ -306,7 +297,7 @@ function pauseWords({ since: begin, actor, until, held }) {
 function doorWords({ door: { open, sentence } }) {
   const word = open === null ? 'not known' : open ? 'open' : 'shut'
   return [
-    icon(open === null ? 'info' : open ? 'ok' : 'bad'),
+    icon(open === null ? 'info' : open ? 'open' : 'shut'),
     el('strong', { class: `door-state ${word.replace(' ', '-')}` }, `Rollback door: ${word}`),
     el('span', {}, sentence),
   ]

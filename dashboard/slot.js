@@ -40,9 +40,9 @@ export function createSlot(name) {
     const isQuiet = traffic === null
     show(
       numbers,
-      ...pair('requests/s', isQuiet ? '–' : rateText(traffic?.requests_per_s ?? 0)),
+      ...pair('req/s', isQuiet ? '–' : rateText(traffic?.requests_per_s ?? 0)),
       ...pair(
-        'errors/s',
+        'err/s',
         isQuiet ? '–' : rateText(traffic?.errors_per_s ?? 0),
         (traffic?.errors_per_s ?? 0) > 0,
       ),

@@ -103,6 +103,8 @@ const text = (fact) => (typeof fact === 'string' ? fact : '')
 /** @param {unknown} fact */
 const behind = (fact) => (text(fact) === '' ? '' : `: ${text(fact)}`)
 /** @param {unknown} fact */
+const whole = (fact) => (text(fact).endsWith('.') ? text(fact) : null)
+/** @param {unknown} fact */
 const number = (fact) => (typeof fact === 'number' ? fact : 0)
 
 /** @param {unknown} from */
@@ -132,7 +134,8 @@ const SENTENCES = {
       `${placeOf(record)} boots${record.rehearsal === true ? ', only to be asked' : ''}.`,
     ),
   booted: (record) => told('ok', 'plain', `${placeOf(record)} is healthy.`),
-  boot_failed: (record) => told('bad', 'bad', `${placeOf(record)} did not come up${behind(record.detail)}.`),
+  boot_failed: (record) =>
+    told('bad', 'bad', whole(record.detail) ?? `${placeOf(record)} did not come up${behind(record.detail)}.`),
   exited: (record) => told('bad', 'bad', `${placeOf(record)} ended by itself${behind(record.detail)}.`),
   restarting: (record) =>
     told('wait', 'warning', `${placeOf(record)} is started again in ${span(number(record.delay_ms))}.`),

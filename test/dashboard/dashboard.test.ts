@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { complaintsOf, openBrowser, skip } from './browser.ts'
-import { dashboardWorld, loadKey } from './world.ts'
+import { dashboardWorld, keyFileOf, loadKey } from './world.ts'
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js')
 
@@ -84,7 +84,7 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
     const asking = keepAsking(world.url, done.signal)
     await slot(page, 'green')
       .locator('.number')
-      .filter({ hasText: 'requests/s' })
+      .filter({ hasText: 'req/s' })
       .locator('dd')
       .filter({ hasText: /[1-9]/ })
       .waitFor()
@@ -146,7 +146,7 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
     await dialog.getByRole('button', { name: 'Promote', exact: true }).click()
     await page.locator('[data-slot=blue][data-role=live]').waitFor()
     t.equal(await role(page, 'green'), 'idle')
-    t.match(await page.locator('#news').innerText(), /r43 is live on invoices/)
+    t.match(await page.locator('#news').innerText(), /invoices: Promoted r43: blue is live/)
     await page.locator('.operation[data-state=done]').waitFor()
     t.match(await page.locator('.operation').innerText(), /Promote of r43[\s\S]*asking[\s\S]*flipping/)
     t.match(await record(page, 'flipped').innerText(), /Promoted r43: blue is live/)
@@ -172,7 +172,7 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
     await page.locator('.operation[data-state=failed]').waitFor()
     t.match(await page.locator('.operation').innerText(), /Deploy of r45[\s\S]*failed/)
     t.match(await page.locator('.operation .output').innerText(), /cannot find the configuration/)
-    await record(page, 'boot_failed').waitFor()
+    t.match(await record(page, 'boot_failed').innerText(), /^Release r45 did not start: [^.]+\.$/m)
     t.equal(await role(page, 'blue'), 'live')
   })
 
@@ -256,6 +256,23 @@ t.test('a key that slotgate does not know is not kept', { skip }, async (t) => {
   await page.getByRole('alert').getByText('slotgate does not take this key').waitFor()
   await page.reload()
   await page.getByText('This page needs a key').waitFor()
+})
+
+t.test('a clock that is wrong is told from a key that is', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  await world.start(t)
+  const page = await (await openBrowser(t)).newPage()
+  await page.addInitScript(() => {
+    const now = Date.now
+    Date.now = () => now() - 90_000
+  })
+  await page.goto(world.adminUrl)
+  await page.getByLabel('Private key file').setInputFiles(keyFileOf(world))
+  await button(page, 'Load key').click()
+  await page
+    .getByRole('alert')
+    .getByText(/clock of this browser is (89|9\d) s behind that of slotgate/)
+    .waitFor()
 })
 
 t.test('a key that may only read is offered nothing else', { skip }, async (t) => {
