@@ -28,6 +28,7 @@ async function createWorld(t: Test, network?: string): Promise<World> {
 
 testDriver(t, {
   name: 'docker',
+  bootsWithinS: 8,
   ...(skip && { skip }),
   async create(t) {
     const world = await createWorld(t)
