@@ -27,6 +27,8 @@ export class SpanExporter implements LineSink {
   #waiting: object[] = []
   #timer: NodeJS.Timeout | undefined
   #sending: Promise<void> = Promise.resolve()
+  /** Calls off what is being sent. */
+  readonly #enough = new AbortController()
   #isDown = false
   #closed = false
   exported = 0
@@ -51,18 +53,22 @@ export class SpanExporter implements LineSink {
   }
 
   #next(): void {
-    this.#sending = this.#sendAll().then((all) => {
+    const limit = () => AbortSignal.any([this.#enough.signal, AbortSignal.timeout(SEND_WITHIN_MS)])
+    this.#sending = this.#sendAll(limit).then((all) => {
       this.#timer = undefined
       if (this.#closed || this.#waiting.length === 0) return
       this.#timer = setTimeout(() => this.#next(), all ? EVERY_MS : AGAIN_MS).unref()
     })
   }
 
-  /** @returns whether all that waited has left */
-  async #sendAll(withinMs = SEND_WITHIN_MS): Promise<boolean> {
+  /**
+   * @param limit of each request
+   * @returns whether all that waited has left
+   */
+  async #sendAll(limit: () => AbortSignal): Promise<boolean> {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0, BATCH)
-      const problem = await this.#send(batch, withinMs)
+      const problem = await this.#send(batch, limit())
       this.#say(problem)
       if (problem?.mayRetry) {
         this.#waiting.unshift(...batch)
@@ -74,13 +80,13 @@ export class SpanExporter implements LineSink {
     return true
   }
 
-  async #send(spans: readonly object[], withinMs: number): Promise<Problem | null> {
+  async #send(spans: readonly object[], signal: AbortSignal): Promise<Problem | null> {
     try {
       const { statusCode, body } = await request(this.#url, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(requestOf(spans)),
-        signal: AbortSignal.timeout(withinMs),
+        signal,
       })
       await body.dump()
       if (statusCode < 300) return null
@@ -98,12 +104,14 @@ export class SpanExporter implements LineSink {
     else this.#log.info({ url: this.#url, dropped: this.dropped }, 'the collector takes spans again')
   }
 
-  /** Sends what waits, if the collector takes it soon. */
+  /** Sends what waits, as much as the collector takes soon: the apps are still to be stopped after this. */
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
+    const soon = AbortSignal.timeout(LAST_WITHIN_MS)
+    soon.addEventListener('abort', () => this.#enough.abort())
     await this.#sending
-    await this.#sendAll(LAST_WITHIN_MS)
+    await this.#sendAll(() => soon)
   }
 }
 

@@ -1,4 +1,5 @@
 // Traces: a request's place in one goes on to the app, and its span to a collector that may be away.
+import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { createLogger, silentLogger } from '../../src/log.ts'
 import { SpanExporter } from '../../src/relay/spans.ts'
@@ -133,4 +134,15 @@ t.test('what the collector does not understand is not sent again', async (t) => 
   )
   await spans.close()
   t.equal(spans.dropped, 1)
+})
+
+t.test('a collector that hangs holds up the end for less than one of its requests', async (t) => {
+  const collector = await startCollector(t)
+  collector.hangs = true
+  const spans = new SpanExporter(collector.url, silentLogger())
+  const record = { trace_id: TRACE, span_id: PARENT, parent_id: null, ended_ms: 1, duration_ms: 1 }
+  spans.write(`${JSON.stringify(record)}\n`.repeat(2_000))
+  await collector.asked
+  const closed = spans.close().then(() => 'closed')
+  t.equal(await Promise.race([closed, pause(8_000, 'held up', { ref: false })]), 'closed')
 })

@@ -9,6 +9,10 @@ export interface Collector {
   readonly bodies: Sent[]
   /** How it answers. */
   status: number
+  /** Resolves when it is sent something. */
+  asked: Promise<void>
+  /** It takes everything, and never answers. */
+  hangs: boolean
   heard(count: number): Promise<void>
 }
 
@@ -31,10 +35,13 @@ export interface Span {
 /** A collector that takes traces over OTLP/HTTP, as JSON. */
 export async function startCollector(t: Scope): Promise<Collector> {
   const waiting = new Set<() => void>()
+  const asked = Promise.withResolvers<void>()
   const collector = {
     url: '',
     bodies: [] as Sent[],
     status: 200,
+    asked: asked.promise,
+    hangs: false,
     heard: (count: number) =>
       new Promise<void>((resolve) => {
         const look = () => collector.bodies.length >= count && resolve()
@@ -44,6 +51,8 @@ export async function startCollector(t: Scope): Promise<Collector> {
   }
   const server = createServer(async (request, response) => {
     const text = (await request.toArray()).join('')
+    asked.resolve()
+    if (collector.hangs) return
     if (request.url === '/v1/traces' && collector.status === 200) collector.bodies.push(JSON.parse(text))
     response.writeHead(collector.status).end('{}')
     for (const look of waiting) look()
