@@ -10,6 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { Client } from 'undici'
+import { messageOf } from '../../src/errors.ts'
 import { type Engine, engineAt } from '../../src/slots/drivers/engine.ts'
 
 const run = promisify(execFile)
@@ -28,7 +29,7 @@ export interface TestEngine extends Engine {
 export async function openEngine(t: Pick<Test, 'teardown'>): Promise<TestEngine | string> {
   const host = await findEngine(t)
   if (!host.startsWith('unix://')) return host
-  const engine = engineAt({ kind: 'unix', path: host.slice('unix://'.length) })
+  const engine = engineOf(host)
   const name = `slotgate-test-${randomUUID().slice(0, 8)}`
   const image = `${name}:node`
   t.teardown(() => removeAll(engine, name))
@@ -43,11 +44,17 @@ export async function openEngine(t: Pick<Test, 'teardown'>): Promise<TestEngine 
   return { ...engine, host, image, network: name }
 }
 
+const engineOf = (host: string): Engine => engineAt({ kind: 'unix', path: host.slice('unix://'.length) })
+
 /** @returns where an engine listens, as `unix://…`; or why there is none */
 async function findEngine(t: Pick<Test, 'teardown'>): Promise<string> {
   const { DOCKER_HOST: given } = process.env
   if (given === undefined) return startEngine(t)
-  return given.startsWith('unix://') ? given : `DOCKER_HOST is ${given}, and no local socket`
+  if (!given.startsWith('unix://')) return `DOCKER_HOST is ${given}, and no local socket`
+  const problem = await engineOf(given)
+    .ask({ method: 'GET', path: '/version' })
+    .then(() => null, messageOf)
+  return problem ?? given
 }
 
 /** Leaves the engine, and the bridges of this machine, as they were, also after a test that failed. */
@@ -88,7 +95,7 @@ export async function startEngine(t: Pick<Test, 'teardown'>): Promise<string> {
 }
 
 async function answers(host: string, over: AbortSignal): Promise<string> {
-  const engine = engineAt({ kind: 'unix', path: host.slice('unix://'.length) })
+  const engine = engineOf(host)
   while (!over.aborted) {
     const isUp = await engine.ask({ method: 'GET', path: '/version' }).then(
       () => true,
