@@ -1,12 +1,11 @@
 // Pause, resume and exclusive switches, over both doors, with real processes.
 import { once } from 'node:events'
-import { PassThrough } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import t from 'tap'
 import { request } from 'undici'
 import { WebSocket } from 'ws'
 import { pauseNextFlip } from '../support/pause.ts'
-import { World, withLive } from '../support/world.ts'
+import { openRequest, World, withLive } from '../support/world.ts'
 
 const held = (world: World, count: number) =>
   world.until(async () => (await world.status()).paused?.held === count, `${count} requests wait`)
@@ -22,19 +21,6 @@ async function drainingFor(world: World) {
     'it waits for what is open',
   )
   return { promoted }
-}
-
-/** A request that is answered until the test ends it. */
-async function openRequest(world: World): Promise<{ end(): Promise<string> }> {
-  const body = new PassThrough()
-  body.write('begun ')
-  const answer = await request(`${world.url}/echo`, { method: 'POST', body })
-  return {
-    end() {
-      body.end('ended')
-      return answer.body.text()
-    },
-  }
 }
 
 t.test('while a service is paused its requests wait, and then they go on', async (t) => {

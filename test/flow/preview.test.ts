@@ -1,11 +1,10 @@
 // Previews: who may sees what is in the idle slot, and nobody else does, with real processes.
 import { once } from 'node:events'
-import { PassThrough } from 'node:stream'
 import t from 'tap'
 import { request } from 'undici'
 import { WebSocket } from 'ws'
 import { cookieFrom, end, HOST, open, PREVIEW, see, withStaged } from '../support/previews.ts'
-import { World, withLive } from '../support/world.ts'
+import { openRequest, World, withLive } from '../support/world.ts'
 
 t.test(
   'the host of a preview, and a pass, lead to the idle slot, and all else to the live one',
@@ -88,19 +87,6 @@ t.test('while switches follow one another, each request is of the side that it a
   t.same(seen, [])
 })
 
-/** A request that is answered until the test ends it. */
-async function openRequest(world: World, how: object): Promise<{ end(): Promise<string> }> {
-  const body = new PassThrough()
-  body.write('begun ')
-  const answer = await request(`${world.url}/echo`, { method: 'POST', headers: { ...how }, body })
-  return {
-    end() {
-      body.end('ended')
-      return answer.body.text()
-    },
-  }
-}
-
 t.test('a release that loses its slot ends only after those who preview it have their answers', async (t) => {
   const world = await withStaged(t)
   const slow = await openRequest(world, { host: HOST })
@@ -152,7 +138,7 @@ t.test('who previews too long is cut at the end of the drain', async (t) => {
 
 t.test('with `previous: stop` the former release is not shown while it ends', async (t) => {
   const world = await withStaged(t, [...PREVIEW, 'previous: stop'])
-  const slow = await openRequest(world, {})
+  const slow = await openRequest(world)
   await world.promote()
   t.match((await world.status()).draining, [{ release: 'r42' }])
   await world.until(async () => (await see(world, { host: HOST })).status === 503, 'nobody sees r42')

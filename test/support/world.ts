@@ -7,6 +7,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { PassThrough } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -300,6 +301,22 @@ export async function withLive(
   const { status, body } = await world.deploy('r42')
   t.equal(status, 200, JSON.stringify(body))
   return world
+}
+
+/** A request with these fields, which is answered until the test ends it. */
+export async function openRequest(
+  { url }: World,
+  fields: Record<string, string> = {},
+): Promise<{ end(): Promise<string> }> {
+  const body = new PassThrough()
+  body.write('begun ')
+  const answer = await request(`${url}/echo`, { method: 'POST', headers: fields, body })
+  return {
+    end() {
+      body.end('ended')
+      return answer.body.text()
+    },
+  }
 }
 
 export interface Served {
