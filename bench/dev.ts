@@ -8,7 +8,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parseArgs, promisify } from 'node:util'
-import { Client } from 'undici'
 import { openDatabase } from '../example/database.ts'
 import { createFreshDatabase } from '../example/fresh-database.ts'
 import { freePort, isAccepting } from './ports.ts'
@@ -17,7 +16,7 @@ import { median, quantile } from './stats.ts'
 const ROOT = join(import.meta.dirname, '..')
 const BIN = join(ROOT, 'src', 'bin.ts')
 const { values } = parseArgs({ options: { runs: { type: 'string', default: '21' } } })
-/** How often it is looked whether the new code answers. */
+/** How often it is looked whether the app that boots alone is up. */
 const LOOK_MS = 2
 const WITHIN_MS = 20_000
 
@@ -36,9 +35,9 @@ try {
   for (let run = 1; run <= Number(values.runs); run++) {
     // In turns, so that a busy moment is everybody's.
     own.push(await bootAlone())
-    const { tookMs, atMs } = await saveAndWait(run)
-    whole.push(tookMs)
-    parts.push(partsOf(atMs))
+    const saved = await saveAndWait(run)
+    whole.push(saved.tookMs)
+    parts.push(saved.parts)
   }
   report(own, whole, parts)
 } finally {
@@ -102,41 +101,47 @@ function isHealthy(internalPort: number): Promise<boolean> {
   })
 }
 
-/** @returns how long until the front door answers with another release than before, and when the save was */
-async function saveAndWait(version: number): Promise<{ tookMs: number; atMs: number }> {
-  const client = new Client(`http://127.0.0.1:${port}`)
-  const release = async () => {
-    const { headers, body } = await client.request({ path: '/invoices', method: 'GET' })
-    await body.dump()
-    return headers['x-release']
-  }
-  const before = await release()
-  const atMs = Date.now()
-  const began = performance.now()
-  save(version)
-  await until(async () => (await release()) !== before)
-  const tookMs = performance.now() - began
-  await client.close()
-  // What is retired ends, so that the next run has the cores for itself.
-  await pause(500)
-  return { tookMs, atMs }
+interface Saved {
+  /** Until the new code was live, in ms, and where that went by what the journal says. */
+  tookMs: number
+  parts: Record<string, number>
 }
 
-/** Where the time went, by what the journal says of the last switch, in ms. */
-function partsOf(savedMs: number): Record<string, number> {
-  const text = readFileSync(join(folder, '.slotgate', 'dev', 'state', 'journal.jsonl'), 'utf8')
-  const at: Record<string, number> = {}
-  for (const line of text.trim().split('\n')) {
-    const { event, time } = JSON.parse(line)
-    at[event] = Date.parse(time)
-  }
+/** Saves, and lets nobody ask for anything meanwhile: the journal says when what happened. */
+async function saveAndWait(version: number): Promise<Saved> {
+  const before = await releaseThatAnswers()
+  const savedMs = Date.now()
+  save(version)
+  const at = await until(async () => eventsSince(savedMs), 20)
+  // It is written down a moment before it happens.
+  await until(async () => (await releaseThatAnswers()) !== before)
+  // What is retired ends, so that the next run has the cores for itself.
+  await pause(500)
   const { booting = 0, booted = 0, staged = 0, flipped = 0 } = at
   return {
-    'seen, settled, spawned': booting - savedMs,
-    'booted and seen to be healthy': booted - booting,
-    staged: staged - booted,
-    'asked, asked again, flipped': flipped - staged,
+    tookMs: flipped - savedMs,
+    parts: {
+      'seen, settled, spawned': booting - savedMs,
+      'booted and seen to be healthy': booted - booting,
+      staged: staged - booted,
+      'asked, asked again, flipped': flipped - staged,
+    },
   }
+}
+
+async function releaseThatAnswers(): Promise<string | null> {
+  return (await fetch(`http://127.0.0.1:${port}/invoices`)).headers.get('x-release')
+}
+
+/** @returns when each event of the switch happened; null: it has not yet */
+function eventsSince(savedMs: number): Record<string, number> | null {
+  const text = readFileSync(join(folder, '.slotgate', 'dev', 'state', 'journal.jsonl'), 'utf8')
+  const records = text
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line))
+  const at = Object.fromEntries(records.map(({ event, time }) => [event, Date.parse(time)]))
+  return (at.flipped ?? 0) >= savedMs ? at : null
 }
 
 /** The least of each, too: on a machine that has other things to do, it is what says most. */
@@ -157,8 +162,8 @@ function report(own: number[], whole: number[], parts: Record<string, number>[])
   }
 }
 
-async function until<Found>(look: () => Promise<Found>): Promise<NonNullable<Found>> {
-  for (const end = performance.now() + WITHIN_MS; performance.now() < end; await pause(LOOK_MS)) {
+async function until<Found>(look: () => Promise<Found>, everyMs = LOOK_MS): Promise<NonNullable<Found>> {
+  for (const end = performance.now() + WITHIN_MS; performance.now() < end; await pause(everyMs)) {
     const found = await look()
     if (found) return found
   }

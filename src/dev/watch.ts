@@ -1,12 +1,13 @@
 // Watches a folder, and says once for each save that something in it changed.
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { type FSWatcher, watch as watchFiles } from 'chokidar'
 import { Ignored, isRules } from './ignored.ts'
 
-/**
- * A save is several changes: the file is emptied and written, or written beside and renamed. chokidar says nothing more of
- * a file for 50 ms after it has said that it changed, so it takes that long until the last change can be told from the first.
- */
-const SETTLED_MS = 60
+/** A save is several changes: the file is emptied and written, or written beside and renamed. */
+const SETTLED_MS = 15
+/** chokidar says nothing more of a file for 50 ms after it has said that it changed; then it is looked at once more. */
+const AGAIN_MS = 60
 /** What is written to all the time must not hide what is saved meanwhile. */
 const AT_LATEST_MS = 1_000
 
@@ -28,7 +29,10 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
   let watcher = open()
   let timer: NodeJS.Timeout | undefined
   let sinceMs = 0
-  const paths = new Set<string>()
+  const changes = new Set<string>()
+  /** When what was said to have changed was modified; 0: it is gone. */
+  const said = new Map<string, number>()
+  const looks = new Set<NodeJS.Timeout>()
 
   function open(): FSWatcher {
     const ignored = new Ignored(folder)
@@ -50,8 +54,8 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
 
   function changed(path: string): void {
     const nowMs = performance.now()
-    if (paths.size === 0) sinceMs = nowMs
-    paths.add(path)
+    if (changes.size === 0) sinceMs = nowMs
+    changes.add(path)
     // Other rules: what was passed over has to be looked at, and the other way round.
     if (isRules(path)) reopen()
     clearTimeout(timer)
@@ -64,16 +68,24 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
   }
 
   function settled(): void {
-    const changes = [...paths]
-    paths.clear()
-    onChange(changes)
+    const paths = [...changes]
+    changes.clear()
+    for (const path of paths) said.set(path, modifiedMs(join(folder, path)))
+    onChange(paths)
+    const look = setTimeout(() => {
+      looks.delete(look)
+      for (const path of paths) if (modifiedMs(join(folder, path)) !== said.get(path)) changed(path)
+    }, AGAIN_MS)
+    looks.add(look)
   }
 
   return {
     ready: new Promise((resolve) => watcher.once('ready', () => resolve())),
     async close() {
-      clearTimeout(timer)
+      for (const one of [timer, ...looks]) clearTimeout(one)
       await watcher.close()
     },
   }
 }
+
+const modifiedMs = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0

@@ -1,5 +1,5 @@
 // Whether a save is seen once, and what git ignores is not seen at all, on a real file system.
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -54,6 +54,16 @@ t.test('a save is said once, however the editor does it', async (t) => {
   t.strictSame(await next(), ['src/a.js'])
   await rm(join(folder, 'src/a.js'))
   t.strictSame(await next(), ['src/a.js'], 'removed')
+})
+
+t.test('a file that is written slowly is said once more when it is whole', async (t) => {
+  const { folder, next } = await watched(t, { 'server.js': '1' })
+  const file = await open(join(folder, 'server.js'), 'w')
+  await file.write('half of it, ')
+  t.strictSame(await next(), ['server.js'])
+  await file.write('and the rest')
+  t.strictSame(await next(), ['server.js'])
+  await file.close()
 })
 
 t.test('what changes together is said together', async (t) => {
