@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import type { DevOptions } from '../../src/cli/call.ts'
 import { COMMANDS } from '../../src/cli/commands/all.ts'
 import { SlotgateError } from '../../src/errors.ts'
 import { newFolder, run } from './terminal.ts'
@@ -51,6 +52,9 @@ const WRONG: [argv: string[], sentence: string][] = [
   [['check'], 'slotgate check needs promote|rollback.'],
   [['status', '--key'], "Option '--key <value>' argument missing."],
   [['status', '--json=yes'], "Option '--json' does not take an argument."],
+  [['status', '--', 'invoices'], 'slotgate status does not take invoices.'],
+  [['dev'], 'Say how the app is started: slotgate dev -- COMMAND …'],
+  [['dev', '--listen', '80', '--', 'node'], '--listen must be an address'],
   [['status'], 'No key to sign with.\n  Name one with --key FILE or SLOTGATE_KEY'],
 ]
 
@@ -60,6 +64,19 @@ t.test('what does not fit is told in a sentence, with exit code 2', async (t) =>
     t.strictSame({ code, stdout }, { code: 2, ...NOTHING }, argv.join(' '))
     t.equal(stderr.slice(0, sentence.length), sentence)
   }
+})
+
+t.test('what stands behind two dashes is no flag of slotgate', async (t) => {
+  const asked: DevOptions[] = []
+  const dev = async (options: DevOptions) => {
+    asked.push(options)
+    return 7
+  }
+  const words = ['psql', '-h', 'localhost', '--json', '--', 'x']
+  const argv = ['dev', '--overlay', '--listen', '127.0.0.1:3000', '--', ...words]
+  t.match(await run(argv, { dev }), { code: 7, stdout: '', stderr: '' })
+  const listen = { host: '127.0.0.1', port: 3000 }
+  t.strictSame(asked, [{ command: words, overlay: true, json: false, listen }])
 })
 
 t.test('serve', async (t) => {
