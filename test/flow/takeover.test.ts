@@ -8,28 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
-import type { ServiceStatus, SlotView } from '../../src/switch/types.ts'
+import { eventsOf, kill, placesOf } from '../support/places.ts'
 import { isRunning, type Served, World } from '../support/world.ts'
 
 const BIN = fileURLToPath(new URL('../../src/bin.ts', import.meta.url))
-
-/** What must not change by a kill of slotgate. */
-const placeOf = (view: SlotView | null) =>
-  view && {
-    slot: view.slot,
-    release: view.release,
-    pid: view.pid,
-    boot_id: view.boot_id,
-    public_urls: view.public_urls,
-    internal_url: view.internal_url,
-    state: view.state,
-    healthy: view.healthy,
-  }
-const worldOf = ({ generation, live, idle }: ServiceStatus) => ({
-  generation,
-  live: placeOf(live),
-  idle: placeOf(idle),
-})
 
 interface Started {
   world: World
@@ -43,18 +25,10 @@ async function started(t: Test, ...releases: string[]): Promise<Started> {
   return { world, served: await world.spawn(t) }
 }
 
-async function kill({ exited, ...served }: Served): Promise<void> {
-  served.kill('SIGKILL')
-  await exited
-}
-
 async function killed({ world, served }: Started, t: Test): Promise<Started> {
   await kill(served)
   return { world, served: await world.spawn(t) }
 }
-
-const eventsOf = async (world: World, name: string) =>
-  (await world.history()).filter(({ event }) => event === name)
 
 t.test('what is staged stays staged, before and after the first promotion', async (t) => {
   let one = await started(t, 'r42', 'r43')
@@ -62,14 +36,14 @@ t.test('what is staged stays staged, before and after the first promotion', asyn
   await world.stage('r42')
   const before = await world.status()
   one = await killed(one, t)
-  t.same(worldOf(await world.status()), worldOf(before))
+  t.same(placesOf(await world.status()), placesOf(before))
   t.equal((await world.promote()).status, 200)
   t.equal((await world.status()).live?.pid, before.idle.pid)
   await world.stage('r43')
   const staged = await world.status()
   one = await killed(one, t)
   one = await killed(one, t)
-  t.same(worldOf(await world.status()), worldOf(staged), 'also over two kills')
+  t.same(placesOf(await world.status()), placesOf(staged), 'also over two kills')
   t.equal((await world.promote()).status, 200)
   t.match(await world.get(), { status: 200, release: 'r43' })
 })

@@ -4,7 +4,8 @@ import { readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { request } from 'undici'
-import type { ServiceStatus, SlotView } from '../../src/switch/types.ts'
+import type { ServiceStatus } from '../../src/switch/types.ts'
+import { eventsOf, kill, placesOf } from './places.ts'
 import { isRunning, type Manners, type Served, type World } from './world.ts'
 
 /** A driver, as a config names it. */
@@ -24,8 +25,6 @@ export interface DriverWorld {
   addRelease(id: string, manners: Manners): Promise<string>
   /** How Node is called where a release runs. */
   node: string[]
-  /** slotgate, once it runs. */
-  served?: Served
 }
 
 const FITS = { min: 41, max: 43 }
@@ -142,7 +141,8 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
 
   test('a rehearsal that is refused leaves nothing, one that is allowed takes the traffic', async (t, driver) => {
     const { world } = driver
-    const [oldest = ''] = await deployed(t, driver, 'r42', 'r43', 'r44')
+    const { ids, served } = await deployed(t, driver, 'r42', 'r43', 'r44')
+    const [oldest = ''] = ids
     await world.migrate(42, { dirty: true })
     t.match(await world.rollback(oldest), { status: 422, body: { code: 'schema_dirty' } })
     const [rehearsed] = await boots(world, oldest)
@@ -152,7 +152,7 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
     t.match(await world.rollback(oldest), { status: 200, body: { live: { release: oldest } } })
     t.match(await world.get(), { status: 200, release: oldest })
     const before = await world.status()
-    await kill(driver.served)
+    await kill(served)
     await world.spawn(t)
     t.same(placesOf(await world.status()), placesOf(before), 'and is taken over as what it became')
   })
@@ -160,7 +160,8 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
   test('live and previous release run on where they ran, under load, and the next switch is a plain one', async (t, driver) => {
     const { world } = driver
     world.service = ['drain: { within: 2s }']
-    const [first, second] = await deployed(t, driver, 'r42', 'r43')
+    const { ids, served } = await deployed(t, driver, 'r42', 'r43')
+    const [first, second] = ids
     const third = await driver.addRelease('r44', FITS)
     const before = await world.status()
     const [live = '', idle = ''] = [before.live?.public_urls[0], before.idle.public_urls[0]]
@@ -178,7 +179,7 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
       while (pushing.on) await world.get().catch(() => {})
     }
     const load = [push(), push(), push()]
-    await kill(driver.served)
+    await kill(served)
     t.equal((await request(idle)).statusCode, 200)
     const again = await world.spawn(t)
     pushing.on = false
@@ -215,9 +216,9 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
 
   test('what dies after it was taken over is noticed, said, and started again; its last lines are there', async (t, driver) => {
     const { world } = driver
-    await deployed(t, driver, 'r42')
+    const { served } = await deployed(t, driver, 'r42')
     const pid = (await world.status()).live?.pid ?? 0
-    await kill(driver.served)
+    await kill(served)
     await world.spawn(t)
     process.kill(pid, 'SIGKILL')
     const restarted = ({ live }: ServiceStatus) => live?.restarts === 1 && live.healthy
@@ -234,12 +235,12 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
   test('what a release writes while there is no slotgate is in the log of the next one, once', async (t, driver) => {
     const { world } = driver
     world.command = [...driver.node, '-e', SAYS_ITS_REQUESTS]
-    await deployed(t, driver, 'r42')
+    const { served } = await deployed(t, driver, 'r42')
     await world.get('/before')
     const said = (what: string) => world.logLines.filter((line) => line.includes(`says /${what}`)).length
     await world.until(async () => said('before') === 1, 'the first line')
     const url = (await world.status()).live?.public_urls[0] ?? ''
-    await kill(driver.served)
+    await kill(served)
     await (await request(`${url}/between`)).body.dump()
     await world.spawn(t)
     await world.get('/after')
@@ -251,12 +252,12 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
 
   test('a boot that was under way is nobody’s: it is stopped, and the slot is as before', async (t, driver) => {
     const { world } = driver
-    await deployed(t, driver, 'r42')
+    const { served } = await deployed(t, driver, 'r42')
     const slow = await driver.addRelease('slow', { ...FITS, unhealthy: true })
     const { pid: live } = (await world.status()).live ?? {}
     const staging = world.stage(slow).catch(() => null)
     const pid = await world.until(async () => Number((await boots(world, slow))[0]?.pid), 'the boot')
-    await kill(driver.served)
+    await kill(served)
     await staging
     await world.spawn(t)
     t.equal(await isRunning(pid), false)
@@ -264,46 +265,25 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
   })
 }
 
-/** Starts slotgate as a process of its own and deploys these releases, one after the other. @returns their ids */
-async function deployed(t: Test, driver: DriverWorld, ...names: string[]): Promise<string[]> {
+/** Starts slotgate as a process of its own and deploys these releases, one after the other. */
+async function deployed(t: Test, driver: DriverWorld, ...names: string[]): Promise<Deployed> {
   const ids: string[] = []
   for (const name of names) ids.push(await driver.addRelease(name, FITS))
-  driver.served = await driver.world.spawn(t)
+  const served = await driver.world.spawn(t)
   for (const id of ids) t.match(await driver.world.deploy(id), { status: 200 })
-  return ids
+  return { ids, served }
 }
 
-async function kill(served: Served | undefined): Promise<void> {
-  served?.kill('SIGKILL')
-  await served?.exited
+interface Deployed {
+  ids: string[]
+  served: Served
 }
-
-const eventsOf = async (world: World, name: string) =>
-  (await world.history()).filter(({ event }) => event === name)
 
 /** The newest first. */
 const boots = async (world: World, id: string) =>
   (await eventsOf(world, 'booting')).filter(({ release }) => release === id)
 
 const outputs = (world: World) => readdir(join(world.stateDir, 'output')).catch(() => [])
-
-/** What must not change by a kill of slotgate. */
-const placeOf = (view: SlotView | null) =>
-  view && {
-    slot: view.slot,
-    release: view.release,
-    pid: view.pid,
-    boot_id: view.boot_id,
-    public_urls: view.public_urls,
-    internal_url: view.internal_url,
-    state: view.state,
-    healthy: view.healthy,
-  }
-const placesOf = ({ generation, live, idle }: ServiceStatus) => ({
-  generation,
-  live: placeOf(live),
-  idle: placeOf(idle),
-})
 
 const BAD_BOOTS: [string, Manners, RegExp, RegExp][] = [
   ['exits at once', { ...FITS, exitOnBoot: 7 }, /ended with exit code 7/, /cannot find the configuration/],
