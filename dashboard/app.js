@@ -32,7 +32,7 @@ const news = byId('news')
 
 /** @param {string} sentence */
 function say(sentence) {
-  const words = el('p', {}, sentence)
+  const words = el('p', {}, short(sentence))
   news.append(words)
   setTimeout(() => words.remove(), NEWS_MS)
 }
@@ -191,6 +191,9 @@ async function open(key, view) {
   const timer = setInterval(() => document.visibilityState === 'visible' && lookSoon(), LOOK_EVERY_MS)
   signal.addEventListener('abort', () => clearInterval(timer))
 
+  let following = new AbortController()
+  let last = records[0]?.seq ?? 0
+
   /** @param {FeedEvent} event */
   function onEvent(event) {
     if (event.kind === 'live' || event.kind === 'gap') return lookSoon()
@@ -199,21 +202,29 @@ async function open(key, view) {
     if (event.kind === 'output') return service?.output(event)
     if (event.kind === 'step') service?.step(event)
     if (event.kind === 'record') {
+      last = event.record.seq
       past.add(event.record)
       if (NEWS.includes(event.record.event)) say(newsOf(event.record))
     }
     lookSoon()
   }
 
-  void api.follow(
-    records[0]?.seq ?? 0,
-    {
-      onEvent,
-      onState: showConnection,
-      onRefused: ({ problem }) => signIn(`The key is not taken any more: ${problem.detail}`),
-    },
-    signal,
-  )
+  const reader = {
+    onEvent,
+    onState: showConnection,
+    onRefused: (/** @type {Refused} */ { problem }) =>
+      signIn(`The key is not taken any more: ${problem.detail}`),
+  }
+
+  /** Only while somebody looks: a browser has six connections to one place, for all its tabs. */
+  function follow() {
+    following.abort()
+    if (document.visibilityState !== 'visible') return
+    following = new AbortController()
+    void api.follow(last, reader, AbortSignal.any([signal, following.signal]))
+  }
+  document.addEventListener('visibilitychange', follow, { signal })
+  follow()
 }
 
 /** @param {JournalRecord} record */

@@ -131,14 +131,14 @@ function verdictWords({ operation, release, allowed, verdict }) {
           ),
         ),
       ),
-    ...warnings.map(({ sentence }) => el('p', { class: 'warning' }, icon('warning'), ' ', sentence)),
+    ...warnings.map(({ sentence }) => el('p', { class: 'warning' }, icon('warning'), ' ', short(sentence))),
   ]
 }
 
 /** @param {import('../src/errors.ts').Reason} reason */
 const reasonWords = ({ sentence, hint }) => [
-  el('p', {}, sentence),
-  ...(hint ? [el('p', { class: 'hint' }, hint)] : []),
+  el('p', {}, short(sentence)),
+  ...(hint ? [el('p', { class: 'hint' }, short(hint))] : []),
 ]
 
 /** @param {unknown} error */
@@ -149,9 +149,9 @@ export const problemWords = (error) =>
           'p',
           { class: 'answer bad' },
           icon('bad'),
-          el('strong', {}, error.problem.detail),
+          el('strong', {}, short(error.problem.detail)),
           el('code', {}, error.problem.code),
         ),
-        ...(error.problem.hint ? [el('p', { class: 'hint' }, error.problem.hint)] : []),
+        ...(error.problem.hint ? [el('p', { class: 'hint' }, short(error.problem.hint))] : []),
       ]
     : [el('p', { class: 'answer bad' }, icon('bad'), el('strong', {}, 'slotgate cannot be reached.'))]

@@ -92,7 +92,7 @@ export function createOperation() {
      * @param {Problem} refused
      */
     explain({ detail, hint }) {
-      show(problem, el('p', { class: 'bad' }, detail), hint && el('p', { class: 'hint' }, hint))
+      show(problem, el('p', { class: 'bad' }, short(detail)), hint && el('p', { class: 'hint' }, short(hint)))
       if (last && last.state !== 'under way') element.hidden = false
     },
   }

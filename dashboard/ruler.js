@@ -12,6 +12,8 @@ import { ADVICE, rangeText, short } from './words.js'
 const MOST_VERSIONS = 40
 /** Earlier releases. */
 const MOST_EARLIER = 6
+/** What is pointed at for a shorter time is only passed. */
+const PASSES_MS = 80
 /** The size of the text that the picture is drawn for; with larger text all of it is larger. */
 const DRAWN_FOR_PX = 15
 
@@ -96,6 +98,8 @@ export function createRuler(ask) {
   async function explain() {
     const to = chosen
     if (to === null) return show(advice, ...standingWords(standing))
+    if (!known.has(to)) await new Promise((resolve) => setTimeout(resolve, PASSES_MS))
+    if (chosen !== to) return
     const asked = known.get(to) ?? ask(to)
     known.set(to, asked)
     try {
@@ -202,7 +206,7 @@ function standingWords(advice) {
   const { highest_two_way: highest, from } = advice
   const words =
     highest === null
-      ? 'A migration to any version leaves nothing to go back to.'
+      ? 'There is nothing to go back to, here or at any later version.'
       : highest === from
         ? `There is a way back at ${from}; any migration would close it.`
         : `A migration up to ${highest} keeps a way back.`
@@ -227,8 +231,8 @@ function adviceWords({ to, from, verdict, sentence, hint, breaks, opens, warning
       el('strong', {}, to === from ? `At ${to}, as it is now` : `At ${to}`),
       el('span', { class: 'chip' }, title),
     ),
-    el('p', {}, sentence),
-    hint && el('p', { class: 'hint' }, hint),
+    el('p', {}, short(sentence)),
+    hint && el('p', { class: 'hint' }, short(hint)),
     (breaks.length > 0 || opens.length > 0) &&
       el(
         'p',
@@ -240,6 +244,6 @@ function adviceWords({ to, from, verdict, sentence, hint, breaks, opens, warning
           .filter(Boolean)
           .join(' '),
       ),
-    ...warnings.map((warning) => el('p', { class: 'warning' }, warning.sentence)),
+    ...warnings.map((warning) => el('p', { class: 'warning' }, short(warning.sentence))),
   ]
 }

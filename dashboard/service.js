@@ -283,7 +283,7 @@ function noticesOf({ live, paused, bake, draining, schema }) {
         `${short(release)} in ${slot} still finishes ${counted(claims.requests, 'request')} and ${counted(claims.tunnels, 'tunnel')}; requests until ${clock(until)} UTC.`,
       ),
     ),
-    ...schema.warnings.map(({ sentence }) => warning(sentence)),
+    ...schema.warnings.map(({ sentence }) => warning(short(sentence))),
   ]
 }
 
@@ -299,6 +299,6 @@ function doorWords({ door: { open, sentence } }) {
   return [
     icon(open === null ? 'info' : open ? 'open' : 'shut'),
     el('strong', { class: `door-state ${word.replace(' ', '-')}` }, `Rollback door: ${word}`),
-    el('span', {}, sentence),
+    el('span', {}, short(sentence)),
   ]
 }

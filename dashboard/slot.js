@@ -114,8 +114,8 @@ function factsOf(view) {
   return [
     healthLine(view),
     schemaLine(view),
-    detail !== null && !healthy && el('p', { class: 'bad' }, detail),
-    problem && el('p', { class: 'bad' }, problem.sentence),
+    detail !== null && !healthy && el('p', { class: 'bad' }, short(detail)),
+    problem && el('p', { class: 'bad' }, short(problem.sentence)),
     view.internal_url && el('p', { class: 'quiet internal' }, 'internal ', el('code', {}, view.internal_url)),
   ]
 }

@@ -44,9 +44,9 @@ export const rangeText = ({ min, max }) => (min === max ? `${min}` : `${min}–$
 /**
  * A whole commit is too long to read.
  *
- * @param {string} release
+ * @param {string} words a release, or a sentence about some
  */
-export const short = (release) => release.replace(/^([0-9a-f]{12})[0-9a-f]{28}$/, '$1')
+export const short = (words) => words.replace(/\b([0-9a-f]{12})[0-9a-f]{28}\b/g, '$1')
 
 /** @param {number} rate per second */
 export const rateText = (rate) => (rate === 0 || rate >= 100 ? rate.toFixed(0) : rate.toPrecision(2))
@@ -96,7 +96,7 @@ export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1)
  * @param {string} sentence
  * @returns {Told}
  */
-const told = (icon, mood, sentence) => ({ icon, mood, sentence })
+const told = (icon, mood, sentence) => ({ icon, mood, sentence: short(sentence) })
 
 /** @param {unknown} fact */
 const text = (fact) => (typeof fact === 'string' ? fact : '')
@@ -110,7 +110,7 @@ const number = (fact) => (typeof fact === 'number' ? fact : 0)
 /** @param {unknown} from */
 const fromText = (from) =>
   typeof from === 'object' && from !== null && 'release' in from
-    ? ` Before it was ${short(String(from.release))}.`
+    ? ` Before it was ${String(from.release)}.`
     : ''
 
 /** @param {JournalRecord} record */
@@ -120,13 +120,13 @@ function reasonIn({ reasons }) {
 }
 
 /** @param {JournalRecord} record */
-const placeOf = ({ release = 'It', slot }) => `${short(release)}${slot ? ` in ${slot}` : ''}`
+const placeOf = ({ release = 'It', slot }) => `${release}${slot ? ` in ${slot}` : ''}`
 
 /** @type {Partial<Record<JournalRecord['event'], (record: JournalRecord) => Told>>} */
 const SENTENCES = {
   slotgate_started: () => told('dot', 'plain', 'slotgate started.'),
   slotgate_stopped: () => told('dot', 'plain', 'slotgate stopped.'),
-  setup_done: ({ release = '' }) => told('ok', 'plain', `The setup of ${short(release)} is done.`),
+  setup_done: ({ release = '' }) => told('ok', 'plain', `The setup of ${release} is done.`),
   booting: (record) =>
     told(
       'wait',
@@ -140,44 +140,44 @@ const SENTENCES = {
   restarting: (record) =>
     told('wait', 'warning', `${placeOf(record)} is started again in ${span(number(record.delay_ms))}.`),
   stopped: (record) => told('dot', 'plain', `${placeOf(record)} was stopped${behind(record.detail)}.`),
-  staged: ({ release = '', slot }) => told('ok', 'plain', `${short(release)} is staged in ${slot}.`),
+  staged: ({ release = '', slot }) => told('ok', 'plain', `${release} is staged in ${slot}.`),
   asked: ({ release = '', operation, allowed, code }) =>
     allowed === true
-      ? told('ok', 'plain', `Checked: ${short(release)} may be ${done(operation)}.`)
-      : told('bad', 'warning', `Checked: ${short(release)} must not be ${done(operation)} (${text(code)}).`),
+      ? told('ok', 'plain', `Checked: ${release} may be ${done(operation)}.`)
+      : told('bad', 'warning', `Checked: ${release} must not be ${done(operation)} (${text(code)}).`),
   flipped: ({ release = '', slot, operation, from, exclusive }) =>
     told(
       'flip',
       'good',
-      `${capital(done(operation))} ${short(release)}: ${slot} is live${exclusive === true ? ', by an exclusive switch' : ''}.${fromText(from)}`,
+      `${capital(done(operation))} ${release}: ${slot} is live${exclusive === true ? ', by an exclusive switch' : ''}.${fromText(from)}`,
     ),
   refused: (record) =>
     told(
       'bad',
       'bad',
-      `The gate refused: ${short(record.release ?? '')} was not ${done(record.operation)}. ${reasonIn(record)}`,
+      `The gate refused: ${record.release ?? ''} was not ${done(record.operation)}. ${reasonIn(record)}`,
     ),
   drained: ({ release = '', cut, took_ms: tookMs }) =>
     told(
       number(cut) > 0 ? 'warning' : 'dot',
       number(cut) > 0 ? 'warning' : 'plain',
-      `${short(release)} has finished its requests after ${msText(number(tookMs))}${number(cut) > 0 ? `; ${number(cut)} were cut` : ''}.`,
+      `${release} has finished its requests after ${msText(number(tookMs))}${number(cut) > 0 ? `; ${number(cut)} were cut` : ''}.`,
     ),
   paused: ({ exclusive, release = '', until }) =>
     told(
       'pause',
       'warning',
       exclusive === true
-        ? `New requests wait for the exclusive switch to ${short(release)}.`
+        ? `New requests wait for the exclusive switch to ${release}.`
         : `Paused: new requests wait${typeof until === 'string' ? ` until ${clock(until)} UTC` : ''}.`,
     ),
   resumed: () => told('dot', 'good', 'Resumed: requests go on.'),
   taken_over: (record) =>
     told('dot', 'plain', `${placeOf(record)} runs on; this slotgate has taken it over.`),
-  bake_passed: ({ release = '' }) => told('ok', 'good', `${short(release)} has passed its trial.`),
+  bake_passed: ({ release = '' }) => told('ok', 'good', `${release} has passed its trial.`),
   rotated: () => told('dot', 'plain', 'The journal goes on in a new file.'),
   leftover_stopped: ({ release = '' }) =>
-    told('dot', 'plain', `What an earlier slotgate had left of ${short(release)} was ended.`),
+    told('dot', 'plain', `What an earlier slotgate had left of ${release} was ended.`),
 }
 
 /** Those that have their own sentence. */

@@ -12,6 +12,7 @@ export const HOW_TO_SIGN: readonly string[] = [
   'The CLI does it for you:',
   '  slotgate keys generate --id ops --out ops.key    then add the printed entry to admin.keys in the config',
   '  slotgate status --key ops.key --key-id ops',
+  'In a browser, the dashboard does: /',
   'By hand, send these fields with each request:',
   '  Content-Digest: sha-256=:<base64 of the SHA-256 of the body, also of an empty one>:',
   `  Signature-Input: slotgate=(${COMPONENTS});created=<now>;expires=<now + 60>;nonce="<22 random characters or more>";keyid="ops";tag="${TAG}"`,

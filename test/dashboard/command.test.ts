@@ -1,6 +1,7 @@
 // `slotgate dashboard`: the address that it makes opens the page once, for whoever has it first.
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { delimiter, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import t from 'tap'
 import { run } from '../cli/terminal.ts'
 import type { World } from '../support/world.ts'
@@ -47,23 +48,43 @@ t.test('the address opens the page with a key that may only read', { skip }, asy
   await page.locator('[data-slot=blue]').getByText('r42').waitFor()
 })
 
-t.test('a browser is opened where there is a screen, and the key is not printed then', async (t) => {
+t.test('a browser is led there by a file that nobody else may read', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.start(t)
+  await world.deploy('r42')
+  const bin = join(world.folder, 'bin')
+  const opener = join(bin, process.platform === 'darwin' ? 'open' : 'xdg-open')
+  const opened = join(world.folder, 'opened.html')
+  await mkdir(bin)
+  await writeFile(opener, `#!/bin/sh\nls -ld "$1" "$(dirname "$1")" > ${opened}.modes\ncp "$1" ${opened}\n`)
+  await chmod(opener, 0o755)
+  const env = { DISPLAY: ':1', PATH: [bin, process.env.PATH].join(delimiter) }
+
+  const { code, stdout, stderr } = await run(argvOf(world), { env })
+  t.equal(code, 0, stderr)
+  t.match(stdout, `\n  ${world.adminUrl}/#id=desk`)
+  t.match(await readFile(`${opened}.modes`, 'utf8'), /^drwx------[^\n]+\n-rw-------/)
+  const page = await (await openBrowser(t)).newPage()
+  await page.goto(pathToFileURL(opened).href)
+  await page.locator('[data-slot=blue]').getByText('r42').waitFor()
+  t.equal(page.url(), `${world.adminUrl}/`)
+})
+
+t.test('what cannot be opened is printed', async (t) => {
   const world = await dashboardWorld(t)
   await world.start(t)
   const bin = join(world.folder, 'bin')
-  const file = join(bin, process.platform === 'darwin' ? 'open' : 'xdg-open')
+  const opener = join(bin, process.platform === 'darwin' ? 'open' : 'xdg-open')
   await mkdir(bin)
-  await writeFile(file, `#!/bin/sh\nprintf %s "$1" > ${join(world.folder, 'opened')}\n`)
-  await chmod(file, 0o755)
-  const env = { DISPLAY: ':1', PATH: [bin, process.env.PATH].join(delimiter) }
-  const opened = await run(argvOf(world), { env })
-  t.equal(opened.code, 0, opened.stderr)
-  t.equal(opened.stdout, `Opened ${world.adminUrl}/ with a key that may read for an hour.\n`)
-  t.match(await readFile(join(world.folder, 'opened'), 'utf8'), `${world.adminUrl}/#id=desk`)
-
-  await writeFile(file, '#!/bin/sh\nexit 3\n')
-  const printed = await run(argvOf(world), { env })
-  t.match(printed.stdout, new RegExp(`^${world.adminUrl}/#id=desk`), 'what cannot be opened is printed')
-  const headless = await run(argvOf(world), { env: { PATH: env.PATH } })
-  if (process.platform !== 'darwin') t.match(headless.stdout, new RegExp(`^${world.adminUrl}/#id=desk`))
+  await writeFile(opener, '#!/bin/sh\nexit 3\n')
+  await chmod(opener, 0o755)
+  for (const env of [
+    { DISPLAY: ':1', PATH: bin },
+    { WAYLAND_DISPLAY: 'wayland-0', PATH: world.folder },
+    {},
+  ]) {
+    const { stdout } = await run(argvOf(world), { env })
+    t.match(stdout, new RegExp(`^This address opens the dashboard once.*\n  ${world.adminUrl}/#id=desk`))
+  }
 })

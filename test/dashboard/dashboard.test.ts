@@ -307,6 +307,50 @@ t.test('it comes back after slotgate did, with what happened meanwhile', { skip 
   t.equal(await page.locator('.record[data-event=slotgate_stopped]').count(), 1)
 })
 
+t.test('a tab that nobody looks at asks nothing, and catches up', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.start(t)
+  const page = await (await openBrowser(t)).newPage()
+  await page.goto(world.adminUrl)
+  await loadKey(page, world)
+  await page.locator('#connection[data-state=live]').waitFor()
+  const look = (visibilityState: string) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, 'visibilityState', { value, configurable: true })
+      document.dispatchEvent(new Event('visibilitychange'))
+    }, visibilityState)
+  const ended = page.waitForEvent('requestfailed', (request) => request.url().includes('/v1/events'))
+  await look('hidden')
+  await ended
+  await world.deploy('r42')
+  t.equal(await page.locator('.record[data-event=flipped]').count(), 0)
+  await look('visible')
+  await record(page, 'flipped').waitFor()
+  await page.locator('[data-slot=blue][data-role=live]').waitFor()
+})
+
+t.test('nothing is wider than a telephone, whatever releases are called', { skip }, async (t) => {
+  const world = await dashboardWorld(t)
+  const names = ['a'.repeat(128), 'f'.repeat(40)]
+  for (const name of names) await world.addRelease(name, { min: 20261122, max: 20261175 })
+  await world.migrate(20261122)
+  await world.start(t)
+  t.equal((await world.deploy(names[0] ?? '')).status, 200)
+  await world.stage(names[1] ?? '')
+  const page = await (await openBrowser(t)).newPage({ viewport: { width: 400, height: 860 } })
+  await page.goto(world.adminUrl)
+  const width = () => page.evaluate(() => document.documentElement.scrollWidth)
+  t.equal(await width(), 400)
+  await loadKey(page, world)
+  await page.locator('.ruler-picture .now-label').waitFor()
+  t.equal(await width(), 400)
+  await button(page, /^Promote/).click()
+  await page.getByRole('dialog').getByText('may be promoted now').waitFor()
+  t.equal(await width(), 400)
+  t.same(await barriers(page), [])
+})
+
 async function keepAsking(url: string, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) await fetch(url).then((answer) => answer.text())
 }

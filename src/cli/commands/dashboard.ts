@@ -2,6 +2,9 @@
 // goes into the fragment of the address, which is sent to nobody, and the page gives it away for another one at once.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { KeyView } from '../../admin/keyring.ts'
 import { answer, type Call, EXIT, wantsJson } from '../call.ts'
@@ -10,8 +13,10 @@ import { CLIENT } from '../flags.ts'
 import { generateKey } from '../keyfile.ts'
 import type { Command } from './command.ts'
 
-/** Most openers end as soon as the browser has the address; one that is still there then shows it itself. */
+/** Most openers end as soon as the browser knows; one that is still there then is the browser. */
 const OPENS_WITHIN_MS = 3_000
+/** So long a browser may take to start. */
+const READS_WITHIN_MS = 10_000
 
 export const dashboard: Command = {
   operands: [],
@@ -21,14 +26,14 @@ export const dashboard: Command = {
   run: (call) =>
     withAdmin(call, async (admin) => {
       const { url, key } = await lend(admin)
-      const isOpen = !wantsJson(call) && (await open(call, url))
-      answer(call, { url, key }, () => (isOpen ? `Opened ${admin.origin}/ ${TERMS}` : `${url}\n${ONCE}`))
+      const opener = wantsJson(call) ? null : openerOf(call)
+      if (opener === null) answer(call, { url, key }, () => `${TERMS}\n  ${url}`)
+      else await open(call, opener, url)
       return EXIT.done
     }),
 }
 
-const TERMS = 'with a key that may read for an hour.'
-const ONCE = `This address opens the dashboard once, ${TERMS}`
+const TERMS = 'This address opens the dashboard once, with a key that may read for an hour:'
 
 async function lend(admin: AdminClient): Promise<{ url: string; key: KeyView }> {
   const { content, publicKey } = generateKey('ed25519')
@@ -40,12 +45,34 @@ async function lend(admin: AdminClient): Promise<{ url: string; key: KeyView }> 
   return { url: `${admin.origin}/#${fragment}`, key }
 }
 
-/** @returns whether a browser has the address */
-async function open({ env }: Call, url: string): Promise<boolean> {
-  const hasScreen = Boolean(env.DISPLAY || env.WAYLAND_DISPLAY)
-  const opener = process.platform === 'darwin' ? 'open' : hasScreen ? 'xdg-open' : null
-  if (opener === null) return false
-  const child = spawn(opener, [url], { detached: true, stdio: 'ignore', env })
+/** @returns the program that opens what is meant for a browser; null where there is no screen */
+function openerOf({ env }: Call): string | null {
+  if (process.platform === 'darwin') return 'open'
+  return env.DISPLAY || env.WAYLAND_DISPLAY ? 'xdg-open' : null
+}
+
+/**
+ * Opens the address by way of a file that leads there and that nobody else may read: everybody sees the arguments of a
+ * process. The address is printed all the same, for a browser that may not read the file either.
+ */
+async function open({ env, stdout }: Call, opener: string, url: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'slotgate-dashboard-'))
+  try {
+    const file = join(folder, 'dashboard.html')
+    await writeFile(file, leadingTo(url), { mode: 0o600 })
+    const isOpen = await hasOpened(opener, file, env)
+    stdout.write(`${isOpen ? 'Opening a browser. If none comes up: ' : ''}${TERMS}\n  ${url}\n`)
+    if (isOpen) await sleep(READS_WITHIN_MS)
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}
+
+const leadingTo = (url: string): string =>
+  `<!doctype html><title>slotgate</title><meta http-equiv="refresh" content="0; url=${url.replaceAll('&', '&amp;')}">\n`
+
+async function hasOpened(opener: string, file: string, env: Call['env']): Promise<boolean> {
+  const child = spawn(opener, [file], { detached: true, stdio: 'ignore', env })
   child.unref()
   try {
     const [code] = await Promise.race([once(child, 'exit'), sleep(OPENS_WITHIN_MS, [0], { ref: false })])
