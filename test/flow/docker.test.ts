@@ -1,11 +1,15 @@
 // Releases that are images, on a real engine.
+import { execFile } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { testDriver } from '../support/driver-tests.ts'
 import { openEngine } from '../support/engine.ts'
+import { serveRegistry } from '../support/registry.ts'
 import { APP, type Manners, World } from '../support/world.ts'
 
+const run = promisify(execFile)
 const FITS = { min: 41, max: 43 }
 const ROOT = join(import.meta.dirname, '..', '..')
 
@@ -111,6 +115,24 @@ t.test(
     t.match(await world.get(), { status: 200, release: 'r42' })
   },
 )
+
+t.test('a missing image is pulled, and a pull that breaks in the middle is refused', { skip }, async (t) => {
+  const world = await createWorld(t)
+  if (typeof engine === 'string') return
+  const { stdout: layer } = await run('tar', ['-cP', world.folder], { encoding: 'buffer' })
+  const registry = await serveRegistry(t, layer)
+  world.driver = world.driver.map((line) => line.replace(engine.image, `${registry.image}:{release}`))
+  for (const release of ['r42', 'r43']) await world.addRelease(release, FITS)
+  await world.start(t)
+  const pulled = await world.deploy('r42')
+  t.match(pulled.body, { code: 'target_boot_failed', detail: /exit code 12[67]/ }, 'it holds nothing to run')
+  t.match(await ask('GET', `/images/${registry.image}:r42/json`), { RepoTags: [`${registry.image}:r42`] })
+  await ask('DELETE', `/images/${registry.image}:r42`)
+  registry.break()
+  const { status, body } = await world.deploy('r43')
+  t.match({ status, body }, { status: 424, body: { code: 'image_unavailable' } })
+  t.match(body.detail, /verification failed|did not match/)
+})
 
 t.test('what cannot be run in a container is told as the engine tells it', { skip }, async (t) => {
   const world = await createWorld(t)

@@ -65,7 +65,6 @@ export async function boot(
   request: BootRequest,
   start: (facts: BootFacts) => Promise<Started>,
 ): Promise<Instance> {
-  const { release, signal } = request
   const bootId = randomUUID()
   const [port, internalPort] = await freePorts()
   const started = await start({ bootId, port, internalPort })
@@ -77,14 +76,22 @@ export async function boot(
     return { ...instance, internal }
   }
   await instance.stop(options.settings().stopWithinMs)
-  const output = instance.output()
-  const error =
-    signal.reason instanceof SlotgateError
-      ? signal.reason
-      : new SlotgateError('target_boot_failed', { release, detail: problem, output })
+  const error = bootError(request, problem, instance.output())
   await note(options, request, bootId, 'boot_failed', { detail: messageOf(error) })
   throw error
 }
+
+export const NOT_WANTED = 'it is not wanted any more'
+
+/** The signal's own reason comes first: slotgate is stopping, say. */
+export const bootError = (
+  { release, signal }: Pick<BootRequest, 'release' | 'signal'>,
+  detail: string,
+  output: string[] = [],
+): SlotgateError =>
+  signal.reason instanceof SlotgateError
+    ? signal.reason
+    : new SlotgateError('target_boot_failed', { release, detail, output })
 
 /** A disk that is full must not keep a dead release from being started again; a switch needs the journal anyway. */
 async function note(
@@ -129,7 +136,7 @@ async function becomeHealthy(
   const ended = exited.then((how) => (end = `it ended with ${how} before it was healthy`))
   const problem = await Promise.race([asking, ended, health.port === 'either' ? hasOnePort() : asking])
   stopAsking.abort()
-  if (signal.aborted) return { problem: 'it is not wanted any more', internal }
+  if (signal.aborted) return { problem: NOT_WANTED, internal }
   const late = problem && `not healthy within ${health.withinMs} ms: ${problem}${await wrongPorts(started)}`
   return { problem: end ?? late, internal: asked }
 }

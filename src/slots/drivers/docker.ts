@@ -13,12 +13,14 @@ import {
   type BootFacts,
   type BootOptions,
   boot,
+  bootError,
   bootInSlot,
   bootVariables,
   configured,
   LOOPBACK,
   logOf,
   loopback,
+  NOT_WANTED,
   type Started,
 } from './boot.ts'
 import { Container, type ContainerState, inspect, removeContainer, stopContainer } from './container.ts'
@@ -28,6 +30,8 @@ import { identifyByName, withRelease } from './source.ts'
 
 /** A leftover serves nobody any more; it gets a moment to end what it does. */
 const END_WITHIN_MS = 5_000
+/** How much is kept of what the engine tells of a pull. */
+const LAST_WORDS = 16 * 1024
 /** What the engine keeps of a container's output; what matters of it is in the log of slotgate. */
 const LOGS = { Type: 'json-file', Config: { 'max-size': '8m', 'max-file': '2' } }
 /** Within a network of its own, a container listens wherever the engine looks for it. */
@@ -91,7 +95,7 @@ async function bootContainer(
 ): Promise<Instance> {
   const { release, signal } = request
   const secrets = await readSecrets(options.releases.envFile, release)
-  const image = withRelease(options.releases.image, release)
+  const image = withTag(withRelease(options.releases.image, release))
   await pullIfMissing(engine, { release, image, signal })
   const state = await identityOf(options.stateDir)
   return boot(options, request, (facts) =>
@@ -105,7 +109,7 @@ interface Pull {
   signal: AbortSignal
 }
 
-/** @throws SlotgateError `image_unavailable`, or the signal's own reason where that is one */
+/** @throws SlotgateError `image_unavailable`, `engine_unusable`, or what the signal ends the boot with */
 async function pullIfMissing(engine: Engine, { release, image, signal }: Pull): Promise<void> {
   const name = encodeURIComponent(image)
   try {
@@ -114,20 +118,23 @@ async function pullIfMissing(engine: Engine, { release, image, signal }: Pull): 
     const problem = await problemOfPull(engine.follow(pull))
     if (problem !== null) throw new EngineRefusal(500, problem)
   } catch (error) {
-    if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
+    if (signal.aborted) throw bootError({ release, signal }, NOT_WANTED)
     if (!(error instanceof EngineRefusal)) throw error
     throw new SlotgateError('image_unavailable', { release, image, detail: error.message }, { cause: error })
   }
 }
 
-/** The engine tells of a pull as it goes, a line of JSON each; a failure comes as one of them. */
+/** The engine tells of a pull as it goes, a line of JSON each; a failure is the last of them. */
 async function problemOfPull(chunks: AsyncIterable<Buffer>): Promise<string | null> {
   let text = ''
   for await (const chunk of chunks) text = (text + chunk).slice(-LAST_WORDS)
-  const [, said] = /\{[^\n]*"error":"((?:[^"\\]|\\.)*)"[^\n]*\s*$/.exec(text) ?? []
-  return said === undefined ? null : JSON.parse(`"${said}"`)
+  const last = text.trim().split('\n').at(-1)
+  const { error } = JSON.parse(last || '{}') as { error?: string }
+  return error ?? null
 }
-const LAST_WORDS = 16 * 1024
+
+/** Without a tag, every one that there is would be pulled. */
+const withTag = (image: string): string => (/[:@][^/]*$/.test(image) ? image : `${image}:latest`)
 
 async function exists(engine: Engine, path: string): Promise<boolean> {
   try {
