@@ -25,6 +25,7 @@ interface Entry {
 export class Screen implements LineSink {
   readonly #stdout: Sink
   readonly #style: Style
+  #last = ''
 
   constructor(stdout: Sink, env: Call['env']) {
     this.#stdout = stdout
@@ -36,6 +37,7 @@ export class Screen implements LineSink {
   }
 
   say(text: string): void {
+    this.#last = text
     this.#stdout.write(`${text}\n`)
   }
 
@@ -55,8 +57,10 @@ export class Screen implements LineSink {
     this.say(`${this.#style.green('✓')} ${tame(text)}`)
   }
 
+  /** A page that asks again and again says the same again and again: that is shown once. */
   warn(text: string): void {
-    this.say(`${this.#style.yellow('!')} ${tame(text)}`)
+    const shown = `${this.#style.yellow('!')} ${tame(text)}`
+    if (shown !== this.#last) this.say(shown)
   }
 
   /** @param next what can be done about it here, below the commands that help */

@@ -53,18 +53,23 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
   }
 
   function changed(path: string): void {
+    note(path)
+    // Other rules: what was passed over has to be looked at, and the other way round.
+    if (isRules(path)) reopen(path)
+  }
+
+  function note(path: string): void {
     const nowMs = performance.now()
     if (changes.size === 0) sinceMs = nowMs
     changes.add(path)
-    // Other rules: what was passed over has to be looked at, and the other way round.
-    if (isRules(path)) reopen()
     clearTimeout(timer)
     timer = setTimeout(settled, Math.min(SETTLED_MS, sinceMs + AT_LATEST_MS - nowMs))
   }
 
-  function reopen(): void {
+  /** What is saved until everything is watched again goes unseen, so the change counts once more then. */
+  function reopen(path: string): void {
     void watcher.close()
-    watcher = open()
+    watcher = open().once('ready', () => note(path))
   }
 
   function settled(): void {
