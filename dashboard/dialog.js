@@ -9,7 +9,7 @@ import { done, partyOf, rangeText, short } from './words.js'
  * @typedef {object} Question
  * @property {string} title
  * @property {string} lead what would be done, as a sentence
- * @property {string} action the word on the button
+ * @property {string} [action] the word on the button; absent: there is only something to read
  * @property {HTMLElement[]} [fields] what else there is to choose
  * @property {() => Promise<CheckResult>} [check] asks the gate; absent where it has nothing to say beforehand
  * @property {() => boolean} [isComplete] whether the fields are filled in; changes with their input
@@ -25,11 +25,11 @@ export function confirm({ title, lead, action, fields = [], check, isComplete = 
   const verdict = el('div', { class: 'verdict', 'aria-live': 'polite' })
   const yes = el(
     'button',
-    { type: 'button', class: 'primary', disabled: true, onclick: () => finish(true) },
+    { type: 'button', class: 'primary', disabled: true, hidden: !action, onclick: () => finish(true) },
     action,
   )
   const again = el('button', { type: 'button', hidden: true, onclick: () => void ask() }, 'Ask again')
-  const no = el('button', { type: 'button', onclick: () => finish(false) }, 'Cancel')
+  const no = el('button', { type: 'button', onclick: () => finish(false) }, action ? 'Cancel' : 'Close')
   const dialog = el(
     'dialog',
     { 'aria-labelledby': 'question', onclose: () => finish(false), oninput: () => settle() },
@@ -60,7 +60,6 @@ export function confirm({ title, lead, action, fields = [], check, isComplete = 
     }
     again.hidden = result?.allowed === true
     settle()
-    if (!yes.disabled) yes.focus()
   }
 
   /** @param {boolean} isYes */
@@ -74,34 +73,6 @@ export function confirm({ title, lead, action, fields = [], check, isComplete = 
   dialog.showModal()
   void ask()
   return promise
-}
-
-/**
- * Shows the verdict, and does nothing.
- *
- * @param {string} title
- * @param {() => Promise<CheckResult>} check
- */
-export async function showVerdict(title, check) {
-  const verdict = el(
-    'div',
-    { class: 'verdict', 'aria-live': 'polite' },
-    el('p', { class: 'quiet' }, icon('wait'), ' Asking the gate…'),
-  )
-  const dialog = el(
-    'dialog',
-    { 'aria-labelledby': 'question', onclose: () => dialog.remove() },
-    el('h2', { id: 'question' }, title),
-    verdict,
-    el('div', { class: 'buttons' }, el('button', { type: 'button', onclick: () => dialog.close() }, 'Close')),
-  )
-  document.body.append(dialog)
-  dialog.showModal()
-  try {
-    show(verdict, ...verdictWords(await check()))
-  } catch (error) {
-    show(verdict, ...problemWords(error))
-  }
 }
 
 /** @param {CheckResult} result */

@@ -1,6 +1,6 @@
 // One service: its two slots, where its releases stand on the schema, whether there is a way back, and what can be done.
 import { Refused } from './api.js'
-import { confirm, showVerdict } from './dialog.js'
+import { confirm } from './dialog.js'
 import { el, icon, show } from './dom.js'
 import { createOperation } from './operation.js'
 import { createRuler } from './ruler.js'
@@ -132,8 +132,12 @@ export function createService(name, { api, may, say }) {
     if (answer) await act('rollback', exclusive.body(), answer.generation)
   }
 
-  function check() {
-    return showVerdict(`Check of ${short(status?.idle.release ?? '')}`, () => verdictOn('promote'))
+  async function check() {
+    await confirm({
+      title: `Check of ${short(status?.idle.release ?? '')}`,
+      lead: 'The gate is asked, and nothing is changed.',
+      check: () => verdictOn('promote'),
+    })
   }
 
   async function deploy() {
