@@ -4,7 +4,6 @@ import { createHash, createHmac, createPrivateKey, createSecretKey, type KeyObje
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import type { Test } from 'tap'
 import type { AuditLine } from '../../src/admin/audit.ts'
 import type { Metrics } from '../../src/admin/metrics/metrics.ts'
 import { type Admin, type AdminOptions, createAdmin } from '../../src/admin/server.ts'
@@ -22,6 +21,7 @@ import type {
   StageResult,
   SwitchResult,
 } from '../../src/switch/types.ts'
+import type { Scope } from '../support/scope.ts'
 
 const vectors = JSON.parse(readFileSync(new URL('../vectors/rfc9421.json', import.meta.url), 'utf8')) as {
   keys: { 'test-key-ed25519': { pkcs8DerBase64: string; jwk: { x: string } } }
@@ -299,7 +299,7 @@ type DoorOptions = Partial<Omit<AdminOptions, 'config' | 'control'>> & {
 export const NO_METRICS: Metrics = { contentType: 'text/plain', text: async () => '' }
 
 /** Opens an admin server on a free port and closes it when the test ends. */
-export async function openDoor(t: Test, options: DoorOptions = {}): Promise<Door> {
+export async function openDoor(t: Scope, options: DoorOptions = {}): Promise<Door> {
   const { keys = adminKeys, overrides, tls, port: wanted = 0, ...rest } = options
   const { control, calls } = recordingControl(overrides)
   const audit: AuditLine[] = []

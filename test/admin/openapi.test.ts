@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import fastify from 'fastify'
 import t, { type Test } from 'tap'
+import { openApi } from '../../scripts/openapi.ts'
 import * as schemas from '../../src/admin/schemas.ts'
 import { SlotgateError, toProblem } from '../../src/errors.ts'
 import type { FeedEvent } from '../../src/switch/types.ts'
@@ -83,6 +84,11 @@ t.test('the document lists every call, with what it takes and answers', async (t
       `${call} says whether it has a body`,
     )
   }
+})
+
+t.test('docs/openapi.json is this document', async (t) => {
+  const file = await readFile(new URL('../../docs/openapi.json', import.meta.url), 'utf8')
+  t.strictSame(JSON.parse(file), await openApi(t), 'else: sh scripts/run scripts/openapi.ts; npm run format')
 })
 
 t.test('docs/admin.md has every call', async (t) => {

@@ -3,15 +3,21 @@ import { existsSync, globSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { FAMILIES } from '../../src/admin/metrics/families.ts'
+import { ALARMS } from '../../src/admin/metrics/history.ts'
 import { parseCommandLine } from '../../src/cli/args.ts'
-import { exitCodeOf } from '../../src/cli/call.ts'
+import { EXIT, exitCodeOf } from '../../src/cli/call.ts'
 import { ENV, parseStatus, ROLE_HEADER } from '../../src/contract.ts'
 import { type Code, ERRORS, type ErrorEntry, SlotgateError, toProblem } from '../../src/errors.ts'
 import { EVENTS } from '../../src/journal/record.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const readText = (file: string): string => readFileSync(join(root, file), 'utf8')
-const pages = new Map(globSync(['*.md', 'docs/*.md'], { cwd: root }).map((file) => [file, readText(file)]))
+const pages = new Map(
+  globSync(['*.md', 'docs/*.md', 'docs/recipes/*.md', 'deploy/*.md'], { cwd: root }).map((file) => [
+    file,
+    readText(file),
+  ]),
+)
 const page = (file: string): string => pages.get(file) ?? ''
 const promotion = page('docs/life-of-a-promotion.md')
 
@@ -114,6 +120,40 @@ t.test('the dashboard and the alerts ask for metrics that there are', async (t) 
       t.ok(known.has(name) || known.has(name.replace(/_(bucket|sum|count)$/, '')), `${file} has ${name}`)
   }
 })
+
+t.test(
+  'every alarm, and all that the watch and a bake say, is in the operations, and nothing else that is none',
+  async (t) => {
+    const operations = page('docs/operations.md')
+    const said = EVENTS.filter((event): event is Code & typeof event => isCode(event))
+    const raised = globSync('src/switch/*.ts', { cwd: root }).flatMap((file) =>
+      [...readText(file).matchAll(/raise\(\s*\w+,\s*'(\w+)'/g)].map(([, code = '']) => code),
+    )
+    const here = [
+      ...namesOf(section(operations, 'Alarms')),
+      ...namesOf(section(operations, 'What the watch and a switch say')),
+    ]
+    for (const code of [...said, ...raised, ...ALARMS, 'live_release_exited', 'drain_cut'])
+      t.ok(here.includes(code), code)
+    for (const name of here) t.ok(isCode(name) || EVENTS.some((event) => event === name), name)
+  },
+)
+
+t.test(
+  'the instructions for an agent have every refusal of the gate, every exit code and every verdict of advice',
+  async (t) => {
+    const instructions = page('deploy/AGENTS.md')
+    const named = rowsOf(section(instructions, 'Refusals')).flatMap((row) =>
+      [...(row.split(' | ')[0] ?? '').matchAll(/`(\w+)`/g)].map(([, code]) => code),
+    )
+    const refusals = codes.filter((code) => headingOf(entryOf(code)) === 'The gate refuses')
+    t.strictSame(named.toSorted(), refusals.toSorted())
+    const exits = [...section(instructions, 'Exit codes').matchAll(/^\| (\d) \|/gm)].map(([, exit]) =>
+      Number(exit),
+    )
+    t.strictSame(exits, Object.values(EXIT))
+  },
+)
 
 t.test('the contract names every variable and the header, and its sample is a status', async (t) => {
   const contract = page('docs/contract.md')

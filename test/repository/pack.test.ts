@@ -28,7 +28,7 @@ const installed = globSync(['node_modules/*/package.json', 'node_modules/@*/*/pa
 
 t.test('the package holds what is built, the docs, and nothing else', async (t) => {
   const allowed =
-    /^(dashboard\/[a-z-]+\.(js|css|html)|dist\/.+\.(js|d\.ts)|docs\/.+\.(md|svg)|docs\/adopting\/.+|contract\.schema\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|package\.json)$/
+    /^(dashboard\/[a-z-]+\.(js|css|html)|dist\/.+\.(js|d\.ts)|docs\/.+\.(md|svg|json)|docs\/adopting\/.+|contract\.schema\.json|(README|CHANGELOG|SECURITY)\.md|LICENSE|package\.json)$/
   for (const { path } of packed.files) t.match(path, allowed)
   const paths = packed.files.map(({ path }) => path)
   for (const path of [

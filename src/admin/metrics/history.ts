@@ -18,7 +18,7 @@ const MS_PER_S = 1_000
 const CLAIM_KINDS = ['requests', 'tunnels']
 
 /** What somebody should look at: the codes of an `alarm`, and events of their own. */
-const ALARMS: readonly Code[] = [
+export const ALARMS: readonly Code[] = [
   'bake_failed',
   'bake_not_undone',
   'former_release_gone',
