@@ -342,7 +342,11 @@ export class System implements Town {
     this.#watchWrites(life, service)
     await restore(service)
     const { port } = await relay.listen()
-    this.#life = Object.assign(life, { service, port, control: createControl([service], journal, feed, listen) })
+    this.#life = Object.assign(life, {
+      service,
+      port,
+      control: createControl([service], journal, feed, listen),
+    })
     this.#crashed = Promise.withResolvers<'crashed'>()
     await journal.append({ event: 'slotgate_started', actor: 'slotgate', life: this.#lives })
     resume(service)
