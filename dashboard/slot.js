@@ -114,6 +114,7 @@ function factsOf(view) {
   return [
     healthLine(view),
     schemaLine(view),
+    previewLine(view),
     detail !== null && !healthy && el('p', { class: 'bad' }, short(detail)),
     problem && el('p', { class: 'bad' }, short(problem.sentence)),
     view.internal_url && el('p', { class: 'quiet internal' }, 'internal ', el('code', {}, view.internal_url)),
@@ -147,6 +148,10 @@ function healthLine({ state, healthy, since: bootedAt, restarts, taken_over: tak
     return line(state === 'starting' ? 'wait' : 'bad', state === 'starting' ? 'warning' : 'bad', state, said)
   return healthy ? line('ok', 'good', 'healthy', said) : line('bad', 'bad', 'not healthy', said)
 }
+
+/** @param {SlotView} view */
+const previewLine = ({ previews: { requests, tunnels } }) =>
+  requests + tunnels > 0 && line('info', 'plain', `${counted(requests + tunnels, 'preview')} open`)
 
 /** @param {SlotView} view */
 function schemaLine({ schema, recorded_range: recorded }) {
