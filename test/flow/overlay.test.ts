@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import t from 'tap'
-import { Dev, listeningOn } from '../support/dev.ts'
+import { Dev, listeningOn, SHOP } from '../support/dev.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const SCRIPT = /<script type="application\/json" id="slotgate-dev">.*<\/script><script>.*<\/script>\n$/s
@@ -32,7 +32,7 @@ createServer((request, response) => void (answers[request.url] ?? nothing)(respo
 process.on('SIGTERM', () => process.exit())
 `
 
-const files = { 'package.json': JSON.stringify({ name: 'shop', type: 'module' }), 'server.js': app('one') }
+const files = { ...SHOP, 'server.js': app('one') }
 const args = (port: number): string[] => ['--overlay', ...listeningOn(port)]
 const PAGE = { accept: 'text/html' }
 const BODY = '<!doctype html><title>one</title><h1>one</h1>'

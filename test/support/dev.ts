@@ -1,6 +1,7 @@
 // `slotgate dev` as a process of its own, in a folder with an app, as somebody types it who develops.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -23,6 +24,15 @@ createServer((request, response) => {
 }).listen(process.env.PORT, process.env.HOST)
 process.on('SIGTERM', () => process.exit())
 `
+
+/** The least that there is to develop. */
+export const SHOP = {
+  'package.json': JSON.stringify({ name: 'shop', type: 'module' }),
+  'server.js': saying('one'),
+}
+
+/** Whether the processes of a session can be found. */
+export const IS_LINUX = existsSync('/proc/self/environ')
 
 export interface DevOptions {
   files: Record<string, string>

@@ -1,0 +1,178 @@
+// `slotgate dev` in its surroundings: what it starts, the ports, a config, other connections, a terminal. Nothing is left of it.
+import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import t from 'tap'
+import { WebSocket } from 'ws'
+import { Dev, SHOP as files, IS_LINUX, listeningOn, saying } from '../support/dev.ts'
+
+const HAS_TERMINAL = spawnSync('script', ['--version']).stdout?.includes('util-linux') ?? false
+
+t.test(
+  'a command that starts others: npm run, and a shell',
+  { skip: IS_LINUX ? false : 'needs /proc' },
+  async (t) => {
+    const scripts = { dev: `${process.execPath} server.js & wait` }
+    const dev = await Dev.start(t, {
+      files: { ...files, 'package.json': JSON.stringify({ name: 'shop', type: 'module', scripts }) },
+      args: (port) => ['--listen', `127.0.0.1:${port}`, '--', 'npm', 'run', 'dev'],
+    })
+    await dev.answers('one')
+    await dev.shows(/watching/)
+    await dev.save('server.js', saying('two'))
+    await dev.answers('two')
+    t.ok((await dev.processes()).length > 2)
+    // As under npm, where one Ctrl-C comes twice.
+    dev.child.kill('SIGINT')
+    t.equal(await dev.end('SIGINT'), 0)
+    t.strictSame(await dev.processes(), [])
+  },
+)
+
+t.test('a port that is taken', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  await once(taken, 'listening')
+  t.teardown(() => taken.close())
+  const address = taken.address()
+  const port = typeof address === 'object' ? (address?.port ?? 0) : 0
+
+  await t.test('one that was asked for is refused by name', async (t) => {
+    const dev = await Dev.start(t, { files, args: () => listeningOn(port) })
+    t.equal(await dev.exited, 1)
+    t.match(dev.shown, `Port ${port} on 127.0.0.1 is already in use`)
+    t.notOk(existsSync(join(dev.folder, '.slotgate/dev.key')))
+  })
+
+  await t.test('one of the config gives way to the next, and that is said', async (t) => {
+    const config = JSON.stringify({
+      listen: `127.0.0.1:${port}`,
+      services: { shop: { releases: { command: [process.execPath, 'server.js'], cwd: '.' }, first: 'r1' } },
+    })
+    const dev = await Dev.start(t, {
+      files: { ...files, 'proxy.config.yaml': config },
+      args: () => ['--config', 'proxy.config.yaml'],
+    })
+    const [, url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
+    t.match(dev.shown, `Port ${port} on 127.0.0.1 is already in use`)
+    t.ok(Number(new URL(url).port) > port)
+    await dev.shows(/✓ dev-1 is live/)
+    t.equal(await (await fetch(url)).text(), 'one')
+  })
+})
+
+t.test('the services of a config, where a browser finds them, and the log as JSON', async (t) => {
+  const service = (host: string) => ({
+    hosts: [host],
+    releases: { command: [process.execPath, 'server.js'], cwd: '.' },
+    first: 'r1',
+  })
+  const config = { services: { shop: service('shop.localhost'), help: service('help.localhost') } }
+  const more = { ...files, 'proxy.config.yaml': JSON.stringify(config) }
+  const dev = await Dev.start(t, {
+    files: more,
+    args: (port) => ['--config', 'proxy.config.yaml', '--listen', `127.0.0.1:${port}`],
+  })
+  await dev.shows(/slotgate dev +http:\/\/shop.localhost:\d+ +http:\/\/help.localhost:\d+\n/)
+  await dev.shows(/watching/)
+  for (const name of ['shop', 'help'])
+    t.equal((await dev.get('/', { host: `${name}.localhost` })).text, 'one')
+  await dev.save('server.js', saying('two'))
+  for (const name of ['shop', 'help']) {
+    await dev.until(async () => (await dev.get('/', { host: `${name}.localhost` })).text === 'two', name)
+  }
+  await dev.end('SIGTERM')
+  t.match(await dev.type('dev', '--config', 'proxy.config.yaml', '--', 'node', 'x'), {
+    code: 2,
+    stderr: /has 2 services/,
+  })
+
+  const other = await Dev.start(t, { files, args: (port) => ['--json', ...listeningOn(port)] })
+  await other.shows(/"msg":"slotgate is up"/)
+  await other.shows(/"msg":"dev-1 is live"/)
+  await other.end('SIGTERM')
+  for (const line of other.shown.trim().split('\n')) t.doesNotThrow(() => JSON.parse(line), line)
+})
+
+t.test('one session in a folder', async (t) => {
+  const dev = await Dev.start(t, { files })
+  await dev.answers('one')
+  const { code, stderr } = await dev.type('dev', '--', 'node', 'server.js')
+  t.match({ code, stderr }, { code: 1, stderr: new RegExp(`process ${dev.child.pid}`) })
+  t.equal((await dev.type('status')).code, 0, 'the first one still has its key')
+})
+
+t.test('what to run has to be said', async (t) => {
+  const dev = await Dev.start(t, { files, args: () => [] })
+  t.equal(await dev.exited, 2)
+  t.match(dev.shown, 'slotgate dev -- COMMAND …')
+})
+
+const STREAMS = `
+import { createServer } from 'node:http'
+import { WebSocketServer } from '${import.meta.resolve('ws')}'
+const server = createServer((request, response) => {
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  response.write('data: NAME\\n\\n')
+})
+new WebSocketServer({ server }).on('connection', (socket) => socket.send('NAME'))
+server.listen(process.env.PORT, process.env.HOST)
+process.on('SIGTERM', () => process.exit())
+`
+
+t.test('WebSockets and event streams pass, and end with the code that they talk to', async (t) => {
+  const dev = await Dev.start(t, { files: { ...files, 'server.js': STREAMS.replaceAll('NAME', 'one') } })
+  await dev.shows(/dev-1 is live/)
+  await dev.shows(/watching/)
+  const socket = new WebSocket(dev.url.replace('http', 'ws'))
+  const [hello] = await once(socket, 'message')
+  t.equal(String(hello), 'one')
+  const events = await fetch(`${dev.url}/events`)
+  const reader = events.body?.getReader()
+  t.match(new TextDecoder().decode((await reader?.read())?.value), 'data: one')
+  const closed = once(socket, 'close')
+  await dev.save('server.js', STREAMS.replaceAll('NAME', 'two'))
+  t.equal((await closed)[0], 1001, 'it is told to come back')
+  await reader?.read().catch(() => {})
+  const next = new WebSocket(dev.url.replace('http', 'ws'))
+  t.equal(String((await once(next, 'message'))[0]), 'two')
+  next.close()
+})
+
+t.test(
+  'the keys, in a terminal',
+  { skip: HAS_TERMINAL ? false : 'needs script, of util-linux' },
+  async (t) => {
+    const dev = await Dev.start(t, { files, inTerminal: true })
+    await dev.shows(/r once more · b roll back · s status · q quit/)
+    await dev.shows(/dev-1 is live/)
+    await dev.shows(/watching/)
+    dev.press('b')
+    await dev.shows(/There is no way back/)
+    dev.press('r')
+    await dev.shows(/once more: dev-2 boots.*✓ dev-2 is live/s)
+    await dev.save('server.js', saying('three'))
+    await dev.answers('three')
+    await dev.shows(/✓ dev-3 is live/)
+    dev.press('b')
+    await dev.shows(/✓ dev-2 is live again/)
+    await dev.answers('one')
+    dev.press('s')
+    await dev.shows(/● live +\w+ +dev-2 .*○ idle +\w+ +dev-3 /s)
+    dev.press('q')
+    t.equal(await dev.exited, 0)
+    t.match(dev.shown, 'nothing is left running')
+    t.equal(await dev.read('after'), await dev.read('before'), 'the terminal is as it was')
+    if (IS_LINUX) t.strictSame(await dev.processes(), [])
+  },
+)
+
+t.test('Ctrl-C in a terminal', { skip: HAS_TERMINAL ? false : 'needs script, of util-linux' }, async (t) => {
+  const dev = await Dev.start(t, { files, inTerminal: true })
+  await dev.answers('one')
+  dev.press('\x03')
+  t.equal(await dev.exited, 0)
+  t.equal(await dev.read('after'), await dev.read('before'))
+  if (IS_LINUX) t.strictSame(await dev.processes(), [])
+})
