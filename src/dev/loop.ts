@@ -51,9 +51,8 @@ export class Loop {
   #releases = 0
   /** Of which migrations it was last said that they have not run. */
   #reminded = ''
-  /** The one file whose change is being brought live, and how often it changed again meanwhile, and nothing else did. */
-  #cause: string | null = null
-  #echoes = 0
+  /** How often each file has changed since nothing was under way. */
+  readonly #changes = new Map<string, number>()
   /** What the app writes itself. */
   readonly #own = new Set<string>()
   #next: ((signal: AbortSignal) => Promise<void>) | null = null
@@ -77,14 +76,18 @@ export class Loop {
 
   /** The code is another one now. */
   change(paths: readonly string[]): void {
-    const [path, ...others] = paths.filter((one) => !this.#own.has(one))
+    if (this.#current === null) this.#changes.clear()
+    const isFresh = (path: string) => !this.#own.has(path)
+    for (const path of paths.filter(isFresh)) this.#count(path)
+    const [path, ...others] = paths.filter(isFresh)
     if (path === undefined) return
-    const cause = others.length === 0 ? path : null
-    const isEcho = this.#current !== null && cause !== null && cause === this.#cause
-    this.#cause = cause
-    this.#echoes = isEcho ? this.#echoes + 1 : 0
-    if (this.#echoes === MOST_ECHOES) this.#passOver(path)
-    else this.#bringSoon(cause ?? `${path} and ${counted(others.length, 'other')}`)
+    this.#bringSoon(others.length === 0 ? path : `${path} and ${counted(others.length, 'other')}`)
+  }
+
+  #count(path: string): void {
+    const times = (this.#changes.get(path) ?? 0) + 1
+    this.#changes.set(path, times)
+    if (times > MOST_ECHOES) this.#passOver(path)
   }
 
   /** Asks once more: what was refused, as long as it runs, else the code as it is. */

@@ -1,0 +1,20 @@
+// An app that writes into the folder in which it is developed: it still gets to serve.
+import t from 'tap'
+import { Dev, saying } from '../support/dev.ts'
+
+t.test('what an app writes at each boot does not keep it from serving, however many files', async (t) => {
+  const writes = `
+    import { rmSync, writeFileSync } from 'node:fs'
+    writeFileSync('db-journal', '')
+    writeFileSync('db', String(process.pid))
+    setTimeout(() => rmSync('db-journal', { force: true }), 100)
+    await new Promise((resolve) => setTimeout(resolve, 1_000))
+  `
+  const files = { 'package.json': JSON.stringify({ type: 'module' }), 'server.js': saying('one') }
+  const dev = await Dev.start(t, { files })
+  await dev.answers('one')
+  await dev.shows(/watching/)
+  await dev.save('server.js', saying('two', writes))
+  await dev.shows(/db changes whenever the app boots; from now on it is passed over/)
+  await dev.answers('two')
+})
