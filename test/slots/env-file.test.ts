@@ -1,12 +1,7 @@
 // The secrets of an env_file: what becomes of them where the file and the process that was given it part ways.
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import t, { type Test } from 'tap'
-import { Journal } from '../../src/journal/file.ts'
-import { createLogger } from '../../src/log.ts'
-import { createProcessDriver } from '../../src/slots/drivers/process.ts'
-import { folderSource } from '../../src/slots/drivers/source.ts'
+import { readdir, rm, writeFile } from 'node:fs/promises'
+import t from 'tap'
+import { BOOT, processDriverWorld } from '../support/process-driver.ts'
 
 /** Says its password at each request. */
 const SAYS = `
@@ -15,47 +10,17 @@ const SAYS = `
   for (const port of [process.env.PORT, process.env.INTERNAL_PORT]) createServer(say).listen(port, process.env.HOST)
 `
 
-const request = {
-  release: 'r1',
-  slot: 'blue',
-  rehearsal: false,
-  signal: new AbortController().signal,
-} as const
-
-async function createService(t: Test) {
-  const folder = await mkdtemp(join(tmpdir(), 'slotgate-secrets-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  const journal = await Journal.open(join(folder, 'journal.jsonl'))
-  t.teardown(() => journal.close())
-  const lines: string[] = []
-  const envFile = join(folder, 'secrets.env')
-  const createDriver = () =>
-    createProcessDriver({
-      service: 'invoices',
-      source: folderSource(folder, 'invoices', journal),
-      releases: { command: [process.execPath, '-e', SAYS], env: {}, envFile },
-      settings: () => ({
-        health: { path: '/', intervalMs: 20, timeoutMs: 1_000, withinMs: 5_000 },
-        stopWithinMs: 500,
-      }),
-      stateDir: folder,
-      journal,
-      log: createLogger('info', { write: (line) => void lines.push(line) }),
-    })
-  return { journal, lines, envFile, createDriver }
-}
-
 t.test(
   'what a process was given stays hidden when slotgate has started again and the file is another',
   async (t) => {
-    const { journal, lines, envFile, createDriver } = await createService(t)
+    const { journal, lines, envFile, createDriver } = await processDriverWorld(t, SAYS)
     await writeFile(envFile, 'PASSWORD=correct-horse\n')
-    const booted = await createDriver().boot(request)
+    const booted = await createDriver({ envFile }).boot(BOOT)
     const staged = { service: 'invoices', slot: 'blue', release: 'r1', boot_id: booted.bootId ?? '' } as const
     await journal.append({ ...staged, event: 'staged', actor: 'ops' })
     booted.letGo()
     await rm(envFile)
-    const found = await createDriver().find('r1', 'blue')
+    const found = await createDriver({ envFile }).find('r1', 'blue')
     t.teardown(() => found?.stop(500))
     t.equal(found?.pid, booted.pid)
     const from = lines.length
@@ -74,13 +39,13 @@ t.test(
   'what the system cannot start is refused by its code, and leaves no descriptor open',
   { skip },
   async (t) => {
-    const { envFile, createDriver } = await createService(t)
-    const driver = createDriver()
+    const { envFile, createDriver } = await processDriverWorld(t, SAYS)
+    const driver = createDriver({ envFile })
     await writeFile(envFile, `LONG=${'x'.repeat(200_000)}\n`)
     const open = async () => (await readdir('/proc/self/fd')).length
-    await t.rejects(driver.boot(request), { code: 'target_boot_failed', facts: { detail: /E2BIG/ } })
+    await t.rejects(driver.boot(BOOT), { code: 'target_boot_failed', facts: { detail: /E2BIG/ } })
     const before = await open()
-    for (let n = 0; n < 10; n++) await t.rejects(driver.boot(request), { code: 'target_boot_failed' })
+    for (let n = 0; n < 10; n++) await t.rejects(driver.boot(BOOT), { code: 'target_boot_failed' })
     t.equal(await open(), before)
   },
 )
