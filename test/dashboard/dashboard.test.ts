@@ -195,8 +195,14 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
     t.match(await record(page, 'resumed').innerText(), /Resumed/)
   })
 
-  await t.test('nothing on the page is a serious barrier', async (t) => {
-    t.same(await barriers(page), [])
+  await t.test('nothing on the page is a serious barrier, light or dark, wide or narrow', async (t) => {
+    for (const colorScheme of ['light', 'dark'] as const) {
+      for (const width of [400, 1280]) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
+        await page.setViewportSize({ width, height: 800 })
+        t.same(await barriers(page), [], `${colorScheme} ${width}`)
+      }
+    }
   })
 
   await t.test('a page that is loaded again has the key still, and nobody can read it', async (t) => {
