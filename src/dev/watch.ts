@@ -30,7 +30,7 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
   let timer: NodeJS.Timeout | undefined
   let sinceMs = 0
   const changes = new Set<string>()
-  /** When what was said to have changed was modified; 0: it is gone. */
+  /** When what was said to have changed was modified; 0: it cannot be told. */
   const said = new Map<string, number>()
   const looks = new Set<NodeJS.Timeout>()
 
@@ -93,4 +93,11 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
   }
 }
 
-const modifiedMs = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
+function modifiedMs(file: string): number {
+  try {
+    return statSync(file).mtimeMs
+  } catch {
+    // Gone, or a link to itself, or in a folder that may no longer be read.
+    return 0
+  }
+}

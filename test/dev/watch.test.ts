@@ -1,5 +1,5 @@
 // Whether a save is seen once, and what git ignores is not seen at all, on a real file system.
-import { mkdir, mkdtemp, open, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -70,6 +70,16 @@ t.test('what changes together is said together', async (t) => {
   const { write, next } = await watched(t, { 'a.js': '1', 'b.js': '1' })
   await Promise.all([write('a.js'), write('b.js')])
   t.strictSame([...(await next())].sort(), ['a.js', 'b.js'])
+})
+
+t.test('a file that becomes a link to itself takes no other change with it', async (t) => {
+  const { folder, write, next } = await watched(t, { 'a.js': '1', 'b.js': '1' })
+  await symlink('a.js', join(folder, 'link~'))
+  await Promise.all([write('a.js'), write('b.js')])
+  await rename(join(folder, 'link~'), join(folder, 'a.js'))
+  const seen: string[] = []
+  while (!seen.includes('b.js')) seen.push(...(await next()))
+  t.pass('b.js is seen')
 })
 
 t.test('a new folder is watched from its beginning', async (t) => {
