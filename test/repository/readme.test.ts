@@ -22,6 +22,7 @@ const hasCurl = spawnSync('curl', ['--version']).status === 0
 t.test('the tour of the README, word for word', { skip: hasCurl ? false : 'needs curl' }, async (t) => {
   const demo = await startDemo(t)
   const outputs = await type(
+    t,
     ['slotgate stage r1', `curl -d '{"to": 1}' $(internal idle)/migrations/run`, 'slotgate promote'],
     demo,
   )
@@ -81,14 +82,15 @@ async function startDemo(t: Test): Promise<RunningDemo> {
 /**
  * Types the steps into one shell.
  *
+ * @param t the test that types
  * @param first what the demo does after it has started, typed after the setup of the tour
  * @returns what each step printed
  */
-async function type(first: readonly string[], { folder, env }: RunningDemo): Promise<string[]> {
+async function type(t: Test, first: readonly string[], { folder, env }: RunningDemo): Promise<string[]> {
   const [setup, ...others] = steps.map(({ typed }) => typed)
   const ours = setup
     ?.replace('.demo/ops.key', join(folder, 'ops.key'))
     .replace('npm run -s slotgate --', 'node src/bin.ts')
-  const answers = await typeAll([[ours, ...first].join('\n'), ...others], { cwd: root, env })
+  const answers = await typeAll(t, [[ours, ...first].join('\n'), ...others], { cwd: root, env })
   return answers.map(({ output }) => output)
 }

@@ -1,6 +1,7 @@
 // What the docs show in blocks of `sh`, typed into a shell as it stands, and whether what came of it is what they show.
-import { spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { text } from 'node:stream/consumers'
+import type { Scope } from './scope.ts'
 
 export interface Block {
   /** Typed in one go. */
@@ -26,15 +27,14 @@ export function blocksOf(page: string): Block[] {
 }
 
 /**
- * Types scripts into one shell, one after the other.
+ * Types scripts into one shell, one after the other. What it leaves in the background is killed.
  *
- * @param options of the shell
- * @param onStart is given its process id: the shell leads a group
+ * @param t the test that it belongs to
  */
 export async function typeAll(
+  t: Scope,
   scripts: readonly string[],
   options: { cwd: string; env: NodeJS.ProcessEnv },
-  onStart: (pid: number) => void = () => {},
 ): Promise<Answered[]> {
   const marked = scripts.map((script) => `${lineByLine(script)}\ncode=$?; echo; echo "@@ $code"\n`)
   const shell = spawn('sh', ['-c', ['exec 2>&1', ...marked].join('\n')], {
@@ -42,9 +42,20 @@ export async function typeAll(
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
   })
-  if (shell.pid !== undefined) onStart(shell.pid)
+  const killAll = () => killGroup(shell)
+  // Whoever is left holds its output open.
+  shell.once('exit', killAll)
+  t.teardown(killAll)
   const answers = (await text(shell.stdout)).matchAll(/([\s\S]*?)^@@ (\d+)\n/gm)
   return [...answers].map(([, output = '', exitCode]) => ({ output, exitCode: Number(exitCode) }))
+}
+
+function killGroup({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, 'SIGKILL')
+  } catch {
+    // All of it has ended.
+  }
 }
 
 /** What curl gets rarely ends with the end of a line. */
