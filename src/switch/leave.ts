@@ -18,9 +18,12 @@ export async function leaveBehind(service: Service, occupant: Occupant, slot: Sl
 
 /** After its slot was given away: nothing can switch back to this process any more, so it ends once it is drained. */
 export async function retire(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
-  const { requests, tunnels } = service.drains.previewsOf(occupant)
-  const isUsed = occupant.generations.length > 0 || requests + tunnels > 0
-  if (isUsed) await service.drains.drain(occupant, slot)
+  const { drains } = service
+  const isOpen = [drains.claimsOf(occupant), drains.previewsOf(occupant)].some(
+    ({ requests, tunnels }) => requests + tunnels > 0,
+  )
+  // What had ended before is not written down, and counted, a second time.
+  if (isOpen) await drains.drain(occupant, slot)
   // When slotgate ends, the front door still lets open requests finish; the process is stopped after that.
   if (service.closing.aborted) return
   await service.occupants.stop(occupant, 'its slot was given to another release')

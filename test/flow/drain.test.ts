@@ -50,6 +50,24 @@ t.test('what is still open at the limits is cut, and the journal says how much',
   t.match(await world.get(), { release: 'r43' })
 })
 
+t.test(
+  'the drain of a release that lost its place is written down once, also when its slot is given away',
+  async (t) => {
+    const world = await withLive(t)
+    for (const release of ['r43', 'r44']) {
+      await world.addRelease(release, { min: 42, max: 44 })
+      await world.deploy(release)
+    }
+    await world.until(async () => (await world.status()).draining.length === 0, 'nothing drains')
+    const { pid } = (await world.status()).idle
+    await world.addRelease('r45', { min: 42, max: 45 })
+    await world.stage('r45')
+    await world.until(async () => !(await isRunning(pid ?? 0)), 'the release before has ended')
+    const drained = (await world.history()).filter(({ event }) => event === 'drained')
+    t.strictSame(drained.map(({ release }) => release).sort(), ['r42', 'r43'])
+  },
+)
+
 t.test('a request that becomes a stream after the flip has the time of a tunnel', async (t) => {
   const world = await withLive(t, {
     service: ['previous: stop', 'drain: { within: 2s, tunnels_within: 30s }'],
