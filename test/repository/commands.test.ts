@@ -80,7 +80,7 @@ const NOT_HERE: readonly { page: string; line: string; why: string }[] = [
 
 /** Never typed, whatever a page says: it would be done to the machine of whoever runs the tests. */
 const CHANGES_THE_MACHINE =
-  /^\s*(?:sudo|apt|apt-get|docker|journalctl|systemctl|useradd|install)\b|\bnpm (?:i|install)\b.* (?:-g|--global)\b|\bnpx\b|[ /]\/(?:etc|usr|var)\//m
+  /^\s*(?:sudo|apt|apt-get|docker|journalctl|systemctl|useradd|install)\b|\bnpm (?:i|install)\b.* (?:-g|--global)\b|\bnpx\b|^\s*(?:cp|mv|ln|rm|mkdir|tee)\b.* \/(?:etc|usr|var)\//m
 
 const wanted = process.argv.slice(2)
 const isWanted = (page: string): boolean => wanted.length === 0 || wanted.includes(page)
