@@ -68,8 +68,10 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
 
   /** What is saved until everything is watched again goes unseen, so the change counts once more then. */
   function reopen(path: string): void {
-    void watcher.close()
+    const former = watcher
     watcher = open().once('ready', () => note(path))
+    // It takes note of what it watches after it has said that it is there; closed before, it would leave that open.
+    setImmediate(() => void former.close())
   }
 
   function settled(): void {

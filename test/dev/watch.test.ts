@@ -10,6 +10,7 @@ interface Watched {
   write(path: string, text?: string): Promise<void>
   /** What was said to have changed next, in one go. */
   next(): Promise<readonly string[]>
+  close(): Promise<void>
 }
 
 /** @param files what is there already, with its text; @param below the part of it that is watched */
@@ -38,7 +39,7 @@ async function watched(t: Test, files: Record<string, string>, below = ''): Prom
   await watch.ready
   const next = async () =>
     said.shift() ?? new Promise<readonly string[]>((resolve) => void waiting.push(resolve))
-  return { folder, write, next }
+  return { folder, write, next, close: () => watch.close() }
 }
 
 t.test('a save is said once, however the editor does it', async (t) => {
@@ -142,4 +143,15 @@ t.test('git, node_modules, slotgate and editors keep their files to themselves',
     '.slotgate/dev/x',
   ])
   await unseen(folder, t, ['.seen.js.swp', 'seen.js~', '.#seen.js', '4913', '.DS_Store'])
+})
+
+t.test('rules that come into the folder leave nothing open when the watch ends', async (t) => {
+  const watches = () => process.getActiveResourcesInfo().filter((kind) => kind === 'FSEventWrap').length
+  const before = watches()
+  const { write, next, close } = await watched(t, { 'a.js': '1' })
+  await write('.gitignore', '*.log')
+  t.strictSame(await next(), ['.gitignore'])
+  await close()
+  while (watches() > before) await new Promise(setImmediate)
+  t.equal(watches(), before)
 })
