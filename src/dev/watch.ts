@@ -63,7 +63,7 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
     if (changes.size === 0) sinceMs = nowMs
     changes.add(path)
     clearTimeout(timer)
-    timer = setTimeout(settled, Math.min(SETTLED_MS, sinceMs + AT_LATEST_MS - nowMs))
+    timer = setTimeout(settled, Math.max(0, Math.min(SETTLED_MS, sinceMs + AT_LATEST_MS - nowMs)))
   }
 
   /** What is saved until everything is watched again goes unseen, so the change counts once more then. */
