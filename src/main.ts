@@ -8,7 +8,6 @@ import type { DevOptions } from './cli/call.ts'
 import { loadConfig } from './config/load.ts'
 import { reloadable } from './config/reload.ts'
 import type { Config, ListenAddress, ServiceConfig } from './config/types.ts'
-import { runDev } from './dev/dev.ts'
 import { messageOf, SlotgateError } from './errors.ts'
 import { Journal } from './journal/file.ts'
 import { createLogger, type Logger } from './log.ts'
@@ -16,6 +15,7 @@ import { passSecret } from './passes.ts'
 import type { Pages } from './relay/pages.ts'
 import { createRelay, type Relay, workersOf } from './relay/relay.ts'
 import { SpanExporter } from './relay/spans.ts'
+import { listenUrl } from './slots/ask.ts'
 import { createDockerDriver } from './slots/drivers/docker.ts'
 import type { Driver } from './slots/drivers/driver.ts'
 import { createGitDriver } from './slots/drivers/git.ts'
@@ -306,12 +306,11 @@ export async function serve(file: string, log: Logger = createLogger()): Promise
     log.warn({ signal }, 'a second signal: ending at once'),
   )
   const slotgate = await start(loadConfig(file), log)
-  const at = ({ host, port }: ListenAddress) => `http://${host.includes(':') ? `[${host}]` : host}:${port}`
   log.info(
     {
-      front_door: at(slotgate.frontDoor),
-      admin: at(slotgate.admin),
-      ...(slotgate.metrics && { metrics: `${at(slotgate.metrics)}/metrics` }),
+      front_door: listenUrl(slotgate.frontDoor),
+      admin: listenUrl(slotgate.admin),
+      ...(slotgate.metrics && { metrics: `${listenUrl(slotgate.metrics)}/metrics` }),
       threads: slotgate.threads,
       pid: process.pid,
     },
@@ -332,6 +331,8 @@ export async function serve(file: string, log: Logger = createLogger()): Promise
 export async function dev(options: DevOptions): Promise<number> {
   const { stdin, stdout, env } = process
   const stopped = stopSignal(['SIGTERM', 'SIGINT', 'SIGHUP'], () => {})
+  // Loaded here: what watches a folder is of no use to a server.
+  const { runDev } = await import('./dev/dev.ts')
   // A terminal that is gone takes no more lines, and what is left to do is to end.
   stdout.on('error', () => {})
   // One connection's bug must not end the session.

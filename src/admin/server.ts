@@ -11,6 +11,7 @@ import { type Code, SlotgateError, toProblem } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { listenError } from '../ports.ts'
 import type { Control } from '../switch/types.ts'
+import { within } from '../wait.ts'
 import { type AuditLine, createAudit } from './audit.ts'
 import { addDashboard } from './dashboard.ts'
 import { guard } from './guard.ts'
@@ -93,7 +94,7 @@ export function createAdmin(options: AdminOptions): Admin {
       isClosing = true
       streams.end()
       const closed = app.close()
-      await Promise.race([inFlight.none(), sleep(CLOSE_WITHIN_MS, undefined, { ref: false })])
+      await within(inFlight.none(), CLOSE_WITHIN_MS)
       app.server.closeAllConnections()
       await closed
     },

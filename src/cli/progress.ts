@@ -1,7 +1,8 @@
 // Tells on standard error how far a long call is: its steps and what the release writes, as slotgate tells them meanwhile.
-import { setInterval as every, setTimeout as pause } from 'node:timers/promises'
+import { setInterval as every } from 'node:timers/promises'
 import { withShortCommits } from '../contract.ts'
 import type { DrainView, Operation, OperationView, ServiceStatus } from '../switch/types.ts'
+import { within } from '../wait.ts'
 import { type Call, wantsJson } from './call.ts'
 import type { AdminClient } from './client.ts'
 import { counted, styleFor, tame } from './style.ts'
@@ -58,7 +59,7 @@ class Narration {
     this.#telling = this.#tell(admin, resolve)
       .catch(() => {})
       .finally(resolve)
-    this.hasBegun = inTime(promise)
+    this.hasBegun = within(promise, LATE_MS)
   }
 
   async #tell(admin: AdminClient, begin: () => void): Promise<void> {
@@ -79,16 +80,10 @@ class Narration {
 
   /** What was on its way when the answer came is told, too. */
   async end(): Promise<void> {
-    if (this.#isUnderWay) await inTime(this.#telling)
+    if (this.#isUnderWay) await within(this.#telling, LATE_MS)
     this.#stop.abort()
     await this.#telling
   }
-}
-
-async function inTime(promise: Promise<void>): Promise<void> {
-  const timer = new AbortController()
-  await Promise.race([promise, pause(LATE_MS, undefined, { signal: timer.signal }).catch(() => {})])
-  timer.abort()
 }
 
 const describeDrain = ({ release, claims }: DrainView): string =>

@@ -83,7 +83,8 @@ export const isLoopback = (host: string): boolean =>
   host.endsWith('.localhost') ||
   (isIP(host) !== 0 && LOOPBACK.check(host, isIPv6(host) ? 'ipv6' : 'ipv4'))
 
-const isUnspecified = (host: string): boolean => host === '::' || host === '0.0.0.0'
+/** Whether it stands for every interface. */
+export const isUnspecified = (host: string): boolean => host === '::' || host === '0.0.0.0'
 
 /** Whether two hosts can be the same place, as far as names and numbers tell: `localhost` may be any loopback address. */
 function hostsMeet(a: string, b: string): boolean {

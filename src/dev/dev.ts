@@ -6,7 +6,7 @@ import type { Config, ListenAddress, ServiceConfig } from '../config/types.ts'
 import { messageOf } from '../errors.ts'
 import { createLogger, type Logger } from '../log.ts'
 import type { Pages } from '../relay/pages.ts'
-import { urlOf as addressUrl } from '../slots/ask.ts'
+import { listenUrl, siteOf } from '../slots/ask.ts'
 import type { Control } from '../switch/types.ts'
 import { devConfig } from './config.ts'
 import { readKeys } from './keys.ts'
@@ -58,7 +58,7 @@ export async function runDev(options: DevOptions, world: DevWorld): Promise<numb
     const pages = new DevPages(options.overlay)
     const slotgate = await world.start(config, log, pages)
     try {
-      const [frontDoor, admin] = [slotgate.frontDoor, slotgate.admin].map(urlOf)
+      const [frontDoor, admin] = [slotgate.frontDoor, slotgate.admin].map(listenUrl)
       await session.publish(admin ?? '')
       log.info({ front_door: frontDoor, admin }, 'slotgate is up')
       if (moved) screen.warn(`${moved.message} ${moved.facts.who} Until then: ${frontDoor}`)
@@ -160,12 +160,3 @@ function watchFolders(loops: readonly Developed[], screen: Screen): Watch[] {
     return watch
   })
 }
-
-/** Where a browser finds the service. */
-function siteOf({ hosts: [name], pathPrefix }: ServiceConfig, { host, port }: ListenAddress): string {
-  const every = host === '::' || host === '0.0.0.0'
-  const origin = urlOf({ host: name ?? (every ? 'localhost' : host), port })
-  return pathPrefix === '/' ? origin : origin + pathPrefix
-}
-
-const urlOf = (listen: ListenAddress): string => addressUrl({ kind: 'tcp', ...listen })

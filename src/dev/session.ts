@@ -1,7 +1,7 @@
 // What a dev session keeps on the disk while it runs, all of it below `.slotgate` in the folder it was started in: a state
 // folder of its own, and a key with the address of the admin API for the other commands.
 import { existsSync } from 'node:fs'
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DEV_FOLDER, devFilesIn } from '../cli/dev-files.ts'
 import { generateKey, writeKeyFile } from '../cli/keyfile.ts'
@@ -51,8 +51,10 @@ export async function openSession(folder: string): Promise<Session> {
     },
     async close() {
       await removeFiles()
+      await rm(stateDir, { recursive: true, force: true })
       await giveUp()
-      await rm(own, { recursive: true, force: true })
+      // Whoever has begun here meanwhile keeps its own.
+      await rmdir(own).catch(() => {})
     },
   }
 }

@@ -166,6 +166,10 @@ export const emptyService = (): ServiceState => ({
   previewsEnded: 0,
 })
 
+/** What the journal says of a service; of one that it does not know, that nothing has happened. */
+export const stateOf = ({ services }: JournalState, service: string): ServiceState =>
+  services[service] ?? emptyService()
+
 /**
  * Folds one record into the state, in place: a start folds every record there is, and copies would make it quadratic.
  */

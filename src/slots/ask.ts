@@ -1,6 +1,7 @@
 // One GET of an app's internal port, bounded in time and size: all that slotgate ever asks of an app.
 import { Client, type Dispatcher, errors } from 'undici'
-import type { Address } from '../config/types.ts'
+import { isUnspecified } from '../config/addresses.ts'
+import type { Address, ListenAddress, ServiceConfig } from '../config/types.ts'
 import { ROLE_HEADER, type Role } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 
@@ -16,6 +17,17 @@ export const originOf = (address: Address): string =>
 /** An address as a person types it: `http://127.0.0.1:3901`, or `unix:/run/green.sock`. */
 export const urlOf = (address: Address): string =>
   address.kind === 'tcp' ? originOf(address) : `unix:${address.path}`
+
+export const listenUrl = (listen: ListenAddress): string => urlOf({ kind: 'tcp', ...listen })
+
+/** Where a browser on this machine finds the front page of a service; without a slash at its end. */
+export function siteOf(
+  { hosts: [name], pathPrefix }: Pick<ServiceConfig, 'hosts' | 'pathPrefix'>,
+  { host, port }: ListenAddress,
+): string {
+  const origin = listenUrl({ host: name ?? (isUnspecified(host) ? 'localhost' : host), port })
+  return pathPrefix === '/' ? origin : origin + pathPrefix
+}
 
 export interface Answer {
   status: number

@@ -1,12 +1,12 @@
 // Who is in the two slots of one service: boots are installed here, a live process that dies is started again, and
 // the front door always has the addresses of what runs.
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Address, HealthConfig } from '../config/types.ts'
 import { type Role, SLOTS, type SlotName } from '../contract.ts'
 import { type Facts, messageOf, reason } from '../errors.ts'
 import type { Journal } from '../journal/file.ts'
 import type { EventName } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
+import { waitFor } from '../wait.ts'
 import type { Driver, Instance } from './drivers/driver.ts'
 import { checkHealth } from './health.ts'
 
@@ -249,7 +249,7 @@ export class Occupants {
       })
       log.error({ service, slot, release: occupant.release, code: alarm.code }, alarm.sentence)
       await this.#note('restarting', occupant, { slot, delay_ms: delayMs, attempt: occupant.restarts + 1 })
-      if (!(await sleep(delayMs, occupant.leaving.signal))) return
+      if (!(await waitFor(delayMs, occupant.leaving.signal))) return
       await this.#options.mayRestart
       if (!this.#stillLive(slot, occupant)) break
       occupant.restarts += 1
@@ -330,10 +330,3 @@ export class Occupants {
 }
 
 const backOff = (restarts: number): number => Math.min(LONGEST_RESTART_MS, FIRST_RESTART_MS * 2 ** restarts)
-
-/** @returns whether the time passed without being called off */
-const sleep = (ms: number, signal: AbortSignal): Promise<boolean> =>
-  pause(ms, undefined, { signal }).then(
-    () => true,
-    () => false,
-  )

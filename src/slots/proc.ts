@@ -97,13 +97,17 @@ async function readBootId(pid: number, stateDir: string): Promise<Leftover | nul
 export async function environmentOf(pid: number): Promise<Map<string, string>> {
   const text = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => '')
   if (!text.includes(ENV.stateDir)) return new Map()
-  return new Map(
-    text.split('\0').map((pair) => {
+  return environmentFrom(text.split('\0'))
+}
+
+/** @param pairs each as `NAME=value` */
+export const environmentFrom = (pairs: readonly string[]): Map<string, string> =>
+  new Map(
+    pairs.map((pair) => {
       const at = pair.indexOf('=')
       return [pair.slice(0, at), pair.slice(at + 1)]
     }),
   )
-}
 
 /**
  * Whether a process is the one of this boot: the same pid and start time, and an environment that says nothing else. An

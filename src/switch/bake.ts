@@ -1,12 +1,12 @@
 // The bake: a release that was promoted is on trial for a while. If clearly more of its requests fail than of the former
 // one's, traffic goes back, once, through the gate.
 import { type Facts, messageOf, SlotgateError } from '../errors.ts'
+import { waitFor } from '../wait.ts'
 import { rollback } from './rollback.ts'
 import { raise, SELF, say } from './say.ts'
 import type { Service } from './service.ts'
 import { bakeView } from './trial.ts'
 import type { BakeCounts, BakeView } from './types.ts'
-import { waitFor } from './wait.ts'
 
 const LOOK_EVERY_MS = 500
 /** A new release is clearly worse if its share of failed requests is so many times that of the former one. */

@@ -2,7 +2,7 @@
 // or until further notice; an exclusive switch has one of its own. Requests go on when there is neither any more.
 import { messageOf } from '../errors.ts'
 import type { Journal } from '../journal/file.ts'
-import { emptyService, type JournalEvent, type Paused, type ServiceState } from '../journal/record.ts'
+import { type JournalEvent, type Paused, type ServiceState, stateOf } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
 import type { Table } from '../slots/table.ts'
 import type { DataPlane } from './data-plane.ts'
@@ -127,7 +127,9 @@ export class Pause {
     clearTimeout(this.#timer)
     if (paused === null || paused.until === null) return
     const isOver = () => this.#inTurn(async () => this.#asked === paused && this.#end(SLOTGATE))
-    this.#timer = setTimeout(() => void isOver().catch(this.#logged), Date.parse(paused.until) - Date.now())
+    // Its end may have come while slotgate was away.
+    const leftMs = Math.max(0, Date.parse(paused.until) - Date.now())
+    this.#timer = setTimeout(() => void isOver().catch(this.#logged), leftMs)
     this.#timer.unref()
   }
 
@@ -149,7 +151,7 @@ export class Pause {
 
   get #recorded(): ServiceState {
     const { journal, name } = this.#options
-    return journal.state.services[name] ?? emptyService()
+    return stateOf(journal.state, name)
   }
 
   async #write(event: 'paused' | 'resumed', actor: string, facts: Partial<JournalEvent>): Promise<void> {

@@ -5,9 +5,10 @@ import type { ListenAddress, ServiceConfig } from '../config/types.ts'
 import type { SlotName } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import type { Journal } from '../journal/file.ts'
-import { emptyService } from '../journal/record.ts'
+import { stateOf } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
 import { LINK_PATH, makePass, PASS, passKey } from '../passes.ts'
+import { siteOf } from '../slots/ask.ts'
 import type { Occupant } from '../slots/occupants.ts'
 import type { Table } from '../slots/table.ts'
 import type { DataPlane } from './data-plane.ts'
@@ -23,18 +24,9 @@ export interface PreviewOptions {
   readonly log: Logger
 }
 
-/** What stands for every address, as one that a browser can be sent to. */
-const REACHED: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '[::1]' }
-
 /** @returns the link that makes a pass known to a browser; whoever is elsewhere may know the front door by another origin */
-export function linkOf(
-  { hosts, pathPrefix }: ServiceConfig,
-  { host, port }: ListenAddress,
-  pass: string,
-): string {
-  const listening = REACHED[host] ?? (host.includes(':') ? `[${host}]` : host)
-  const link = new URL(`http://${hosts[0] ?? listening}:${port}`)
-  link.pathname = `${pathPrefix === '/' ? '' : pathPrefix}${LINK_PATH}`
+export function linkOf(service: ServiceConfig, frontDoor: ListenAddress, pass: string): string {
+  const link = new URL(siteOf(service, frontDoor) + LINK_PATH)
   link.searchParams.set(PASS, pass)
   return link.href
 }
@@ -141,6 +133,6 @@ export class Preview {
 
   get #number(): number {
     const { journal, name } = this.#options
-    return (journal.state.services[name] ?? emptyService()).previewsEnded
+    return stateOf(journal.state, name).previewsEnded
   }
 }

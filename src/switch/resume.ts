@@ -4,6 +4,7 @@
 import { SLOTS, type SlotName } from '../contract.ts'
 import { messageOf } from '../errors.ts'
 import type { Occupant } from '../slots/occupants.ts'
+import { waitFor } from '../wait.ts'
 import { askable, decide } from './ask.ts'
 import type { Progress } from './lock.ts'
 import { promote } from './promote.ts'
@@ -12,7 +13,6 @@ import { idleSlot, recorded, type Service } from './service.ts'
 import { stage } from './stage.ts'
 import { takeOver } from './take-over.ts'
 import { tidy } from './tidy.ts'
-import { waitFor } from './wait.ts'
 
 const FIRST_AGAIN_MS = 1_000
 const LONGEST_WAIT_MS = 30_000

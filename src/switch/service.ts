@@ -2,8 +2,7 @@
 import type { ServiceConfig } from '../config/types.ts'
 import { otherSlot, type SlotName } from '../contract.ts'
 import type { Journal } from '../journal/file.ts'
-import type { ServiceState } from '../journal/record.ts'
-import { emptyService } from '../journal/record.ts'
+import { type ServiceState, stateOf } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
 import type { Driver } from '../slots/drivers/driver.ts'
 import type { Occupants } from '../slots/occupants.ts'
@@ -46,8 +45,7 @@ export interface Service {
 }
 
 /** What the journal says of the service. */
-export const recorded = ({ journal, name }: Service): ServiceState =>
-  journal.state.services[name] ?? emptyService()
+export const recorded = ({ journal, name }: Service): ServiceState => stateOf(journal.state, name)
 
 /**
  * The slot that is not live. While nothing is, the first candidate goes to blue, or where something else runs the

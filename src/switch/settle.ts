@@ -4,13 +4,13 @@ import { type Facts, SlotgateError } from '../errors.ts'
 import type { Verdict } from '../gate/judge.ts'
 import type { Instance } from '../slots/drivers/driver.ts'
 import type { Occupant } from '../slots/occupants.ts'
+import { waitFor } from '../wait.ts'
 import { askable, decide, liveAskable } from './ask.ts'
 import { type Fit, fitOf } from './fit.ts'
 import { type Candidate, commitFlip, type Flipped, prepare } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { raise, SELF } from './say.ts'
 import { idleSlot, type Service } from './service.ts'
-import { waitFor } from './wait.ts'
 
 /** The caller waits for the first look, so it is kept short: a release that does not answer is asked again later. */
 const FIRST_LOOK_WITHIN_MS = 1_000

@@ -1,9 +1,10 @@
 // Tells what comes over the slots, once a second, while somebody reads it.
+
+import { waitFor } from '../wait.ts'
 import type { DataPlane, Traffic } from './data-plane.ts'
 import type { Feed } from './feed.ts'
 import type { Service } from './service.ts'
 import type { SlotTraffic } from './types.ts'
-import { waitFor } from './wait.ts'
 
 const EVERY_MS = 1_000
 

@@ -2,12 +2,12 @@
 // and says what has changed. It never switches: a verdict takes no traffic from a release that serves.
 import { type Facts, messageOf } from '../errors.ts'
 import type { Reading } from '../gate/judge.ts'
+import { waitFor } from '../wait.ts'
 import { askable, liveAskable } from './ask.ts'
 import { doorNow } from './door.ts'
 import { type Fit, fitOf } from './fit.ts'
 import { type Notice, say } from './say.ts'
 import { idleSlot, recorded, rollbackTargets, type Service } from './service.ts'
-import { waitFor } from './wait.ts'
 
 /** How often a service without schema is looked at, in case a reload gives it one. */
 const OFF_INTERVAL_MS = 5_000

@@ -1,6 +1,13 @@
 // Booting a process by itself: what it is given, what is kept of its output, and what a boot does not depend on.
-import t from 'tap'
-import { BOOT, processDriverWorld } from '../support/process-driver.ts'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { Journal } from '../../src/journal/file.ts'
+import { createLogger } from '../../src/log.ts'
+import type { Driver } from '../../src/slots/drivers/driver.ts'
+import { createProcessDriver } from '../../src/slots/drivers/process.ts'
+import { folderSource } from '../../src/slots/drivers/source.ts'
 import { isRunning } from '../support/world.ts'
 
 const SERVES = `
@@ -9,25 +16,51 @@ const SERVES = `
   createServer((_, res) => res.end(JSON.stringify(process.env))).listen(process.env.INTERNAL_PORT, process.env.HOST)
 `
 
+async function createDriver(t: Test, script: string): Promise<{ driver: Driver; journal: Journal }> {
+  const folder = await mkdtemp(join(tmpdir(), 'slotgate-process-'))
+  t.teardown(() => rm(folder, { recursive: true, force: true }))
+  const journal = await Journal.open(join(folder, 'journal.jsonl'))
+  t.teardown(() => journal.close().catch(() => {}))
+  const driver = createProcessDriver({
+    service: 'invoices',
+    source: folderSource(folder, 'invoices', journal),
+    releases: { command: [process.execPath, '-e', script], env: {} },
+    settings: () => ({
+      health: { path: '/', intervalMs: 20, timeoutMs: 1_000, withinMs: 5_000 },
+      stopWithinMs: 500,
+    }),
+    stateDir: folder,
+    journal,
+    log: createLogger('info', { write: () => {} }),
+  })
+  return { driver, journal }
+}
+
+const request = {
+  release: 'r1',
+  slot: 'blue',
+  rehearsal: false,
+  signal: new AbortController().signal,
+} as const
+
 t.test('a journal that cannot be written keeps no release from being booted', async (t) => {
-  const { createDriver, journal } = await processDriverWorld(t, SERVES)
-  const driver = createDriver()
+  const { driver, journal } = await createDriver(t, SERVES)
   await journal.close()
-  const instance = await driver.boot(BOOT)
+  const instance = await driver.boot(request)
   t.equal(await isRunning(instance.pid ?? 0), true)
   await instance.stop(500)
   t.equal(await isRunning(instance.pid ?? 0), false)
 })
 
 t.test('stopping reaches what the process started, and what ignores SIGTERM', async (t) => {
-  const { createDriver } = await processDriverWorld(
+  const { driver } = await createDriver(
     t,
     `${SERVES}
     process.on('SIGTERM', () => {})
     const child = require('node:child_process').spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
     console.log('child', child.pid)`,
   )
-  const instance = await createDriver().boot(BOOT)
+  const instance = await driver.boot(request)
   const child = Number(/child (\d+)/.exec(instance.output().join('\n'))?.[1])
   t.equal(await isRunning(child), true)
   await instance.stop(200)
@@ -36,10 +69,9 @@ t.test('stopping reaches what the process started, and what ignores SIGTERM', as
 })
 
 t.test('a boot that is not wanted any more ends, and its process with it', async (t) => {
-  const { createDriver, journal } = await processDriverWorld(t, 'setInterval(() => {}, 1000)')
-  const driver = createDriver()
+  const { driver, journal } = await createDriver(t, 'setInterval(() => {}, 1000)')
   const unwanted = new AbortController()
-  const booting = driver.boot({ ...BOOT, signal: unwanted.signal })
+  const booting = driver.boot({ ...request, signal: unwanted.signal })
   const isBooting = async () => {
     while (!journal.records.some(({ event }) => event === 'booting')) await new Promise(setImmediate)
   }
@@ -50,3 +82,18 @@ t.test('a boot that is not wanted any more ends, and its process with it', async
   t.equal(await isRunning(Number(pid)), false)
   t.same(journal.state.open, {})
 })
+
+const skip = process.platform === 'linux' ? false : 'descriptors are counted in /proc'
+
+t.test(
+  'what the system cannot start is refused by its code, and leaves no descriptor open',
+  { skip },
+  async (t) => {
+    const { driver } = await createDriver(t, `'${'x'.repeat(200_000)}'`)
+    const open = async () => (await readdir('/proc/self/fd')).length
+    await t.rejects(driver.boot(request), { code: 'target_boot_failed', facts: { detail: /E2BIG/ } })
+    const before = await open()
+    for (let n = 0; n < 10; n++) await t.rejects(driver.boot(request), { code: 'target_boot_failed' })
+    t.equal(await open(), before)
+  },
+)

@@ -100,17 +100,18 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
     t.equal(kept.join('').length, 100_000, 'nothing of it is lost')
   })
 
-  test('the values of env_file reach the release, and the log has their names', async (t, driver) => {
+  test('the values of env_file reach the release, and the log has their names, whatever comes', async (t, driver) => {
     const { world } = driver
     world.driver.push('env_file: secrets.env')
     world.command = [
       ...driver.node,
       '-e',
-      `console.log('it is', process.env.PASSWORD); ${SAYS_ITS_ENVIRONMENT}`,
+      `console.log('it is', process.env.PASSWORD); ${SAYS_ITS_ENVIRONMENT}
+      setInterval(() => console.log('still', process.env.PASSWORD), 50)`,
     ]
     world.service = ['schema: off']
     const release = await driver.addRelease('r42', FITS)
-    await world.start(t)
+    const served = await world.spawn(t)
     const file = join(world.folder, 'secrets.env')
     t.match(await world.deploy(release), { status: 424, body: { code: 'env_file_unreadable', file } })
     await writeFile(file, 'PASSWORD=correct-horse-battery\nPORT=1\n', { mode: 0o600 })
@@ -118,9 +119,18 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
     const environment = JSON.parse((await world.get()).text)
     t.equal(environment.PASSWORD, 'correct-horse-battery')
     t.not(environment.PORT, '1', 'what slotgate gives comes first')
+    const isTold =
+      (text: string, from = 0) =>
+      async () =>
+        world.logLines.slice(from).some((line) => line.includes(text))
     // biome-ignore lint/suspicious/noTemplateCurlyInString: so it is shown
-    const isTold = () => world.logLines.some((line) => line.includes('it is ${PASSWORD}'))
-    await world.until(async () => isTold(), 'its line')
+    await world.until(isTold('it is ${PASSWORD}'), 'its line')
+    await kill(served)
+    await writeFile(file, 'PASSWORD=another-one\n')
+    const before = world.logLines.length
+    await world.spawn(t)
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: so it is shown
+    await world.until(isTold('still ${PASSWORD}', before), 'a line of what was taken over')
     t.notMatch(world.logLines.join('\n'), /correct-horse/)
   })
 

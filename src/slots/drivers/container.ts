@@ -3,11 +3,12 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { waitFor, within } from '../../wait.ts'
 import { outputFolder } from '../output.ts'
 import { OutputLines, type OutputLinesOptions } from '../output-lines.ts'
+import { environmentFrom } from '../proc.ts'
 import { type Engine, type EngineCall, isGone } from './engine.ts'
 
 /** An engine that is started again answers within seconds. */
@@ -27,17 +28,23 @@ export interface ContainerState {
   startedAt: string
   exitCode: number
   outOfMemory: boolean
+  /** What it was started with. */
+  environment: ReadonlyMap<string, string>
 }
 
 interface Inspected {
   Id: string
   State: { Running: boolean; Pid: number; StartedAt: string; ExitCode: number; OOMKilled: boolean }
+  Config: { Env: string[] | null }
 }
 
 /** @returns null where the engine knows no such container */
 export async function inspect(engine: Engine, id: string): Promise<ContainerState | null> {
   try {
-    const { Id, State } = (await engine.ask({ method: 'GET', path: `/containers/${id}/json` })) as Inspected
+    const { Id, State, Config } = (await engine.ask({
+      method: 'GET',
+      path: `/containers/${id}/json`,
+    })) as Inspected
     return {
       id: Id,
       running: State.Running,
@@ -45,6 +52,7 @@ export async function inspect(engine: Engine, id: string): Promise<ContainerStat
       startedAt: State.StartedAt,
       exitCode: State.ExitCode,
       outOfMemory: State.OOMKilled,
+      environment: environmentFrom(Config.Env ?? []),
     }
   } catch (error) {
     if (isGone(error)) return null
@@ -112,7 +120,7 @@ export class Container {
     const { engine, container, log } = this.#options
     try {
       await stopContainer(engine, container.id, withinMs)
-      await Promise.race([this.#reading, pause(LAST_LINES_WITHIN_MS, undefined, { ref: false })])
+      await within(this.#reading, LAST_LINES_WITHIN_MS)
       await removeContainer(engine, container.id)
     } catch (error) {
       log.error({ container: container.id, err: error }, `a container was not removed: ${messageOf(error)}`)
@@ -138,7 +146,7 @@ export class Container {
       if (state && state.startedAt !== container.startedAt)
         return 'an exit code that nobody saw, since somebody started its container anew'
       if (state && !state.running) return howEnded(state)
-      await pause(ASK_AGAIN_MS, undefined, { signal }).catch(() => {})
+      await waitFor(ASK_AGAIN_MS, signal)
     }
     return null
   }
@@ -152,7 +160,7 @@ export class Container {
       const isRead = await this.#readStream().then(() => true, isGone)
       const state = isRead ? await inspect(engine, container.id).catch(() => undefined) : undefined
       if (state === null || (state && !state.running)) break
-      await pause(ASK_AGAIN_MS, undefined, { signal }).catch(() => {})
+      await waitFor(ASK_AGAIN_MS, signal)
     }
     this.#output.end()
   }

@@ -8,7 +8,7 @@ import type { DockerReleases } from '../../config/types.ts'
 import type { SlotName } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import { openPortsAround } from '../../ports.ts'
-import { NO_SECRETS, readSecrets, type Secrets } from '../env-file.ts'
+import { maskFor, readSecrets, type Secrets } from '../env-file.ts'
 import {
   type BootFacts,
   type BootOptions,
@@ -200,8 +200,14 @@ async function start(
   // In the network of the machine everybody's ports would be told, and outside of Linux none.
   const listeningPorts = async () => (isHost || pid === null ? [] : openPortsAround(pid))
   return {
-    instance: follow(options, engine, { ...request, ...facts, container, secrets, takenOver: false }),
-    identity: { pid, container: id, start_time: startedAt, image },
+    instance: follow(options, engine, {
+      ...request,
+      ...facts,
+      container,
+      mask: secrets.mask,
+      takenOver: false,
+    }),
+    identity: { pid, container: id, start_time: startedAt, image, secrets: Object.keys(secrets.variables) },
     listeningPorts,
     whenListening: ({ withinMs, intervalMs }, signal) =>
       whenListed(facts.port, listeningPorts, { untilMs: sinceMs + withinMs, intervalMs, signal }),
@@ -255,7 +261,7 @@ async function find(
 ): Promise<Instance | null> {
   const found = bootInSlot(options, release, slot)
   if (!found) return null
-  const { bootId, container: id, startTime, port, internalPort } = found
+  const { bootId, container: id, startTime, port, internalPort, secrets } = found
   if (id === null || port === null || internalPort === null) return null
   const { service, log } = options
   const container = await inspect(engine, id).catch((error) => {
@@ -263,13 +269,12 @@ async function find(
     return null
   })
   if (!container?.running || container.startedAt !== startTime) return null
-  // Only for what it writes from here on; that it cannot be read now is told at the next boot.
-  const secrets = await readSecrets(options.releases.envFile, release).catch(() => NO_SECRETS)
+  const mask = await maskFor(options.releases.envFile, release, secrets, container.environment)
   return follow(options, engine, {
     container,
     release,
     slot,
-    secrets,
+    mask,
     takenOver: true,
     bootId,
     port,
@@ -281,7 +286,7 @@ interface Followed extends BootFacts {
   container: ContainerState
   release: string
   slot: SlotName
-  secrets: Secrets
+  mask: Secrets['mask']
   takenOver: boolean
   onLine?: BootRequest['onLine']
 }
@@ -289,11 +294,11 @@ interface Followed extends BootFacts {
 function follow(
   options: DockerDriverOptions,
   engine: Engine,
-  { container: state, release, slot, secrets, takenOver, onLine, bootId, port, internalPort }: Followed,
+  { container: state, release, slot, mask, takenOver, onLine, bootId, port, internalPort }: Followed,
 ): Instance {
   const { stateDir, log } = options
   const tell = onLine && ((line: string) => onLine('boot', line))
-  const told = logOf(options, { release, slot, mask: secrets.mask }, tell)
+  const told = logOf(options, { release, slot, mask }, tell)
   const container = new Container({ ...told, engine, container: state, bootId, stateDir, log })
   return {
     release,

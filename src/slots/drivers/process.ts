@@ -3,11 +3,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { closeSync } from 'node:fs'
-import { setTimeout as pause } from 'node:timers/promises'
 import type { RunConfig } from '../../config/types.ts'
 import { ENV, type SlotName } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import { listeningPortsOf } from '../../ports.ts'
+import { within } from '../../wait.ts'
 import { maskFor, readSecrets, type Secrets } from '../env-file.ts'
 import { Output } from '../output.ts'
 import {
@@ -290,11 +290,4 @@ async function end({ pid, output, exited, ended }: Running, withinMs: number): P
   await exited
   groups.delete(pid)
   output.close()
-}
-
-/** Waits for a promise, but not longer than this; the timer does not outlive it. */
-async function within(promise: Promise<unknown>, ms: number): Promise<void> {
-  const timer = new AbortController()
-  await Promise.race([promise, pause(ms, undefined, { signal: timer.signal }).catch(() => {})])
-  timer.abort()
 }
