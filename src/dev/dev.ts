@@ -3,17 +3,17 @@
 import type { ReadStream } from 'node:tty'
 import { type Call, type DevOptions, EXIT, type Sink } from '../cli/call.ts'
 import type { Config, ListenAddress, ServiceConfig } from '../config/types.ts'
-import { messageOf } from '../errors.ts'
+import { messageOf, SlotgateError } from '../errors.ts'
 import { createLogger, type Logger } from '../log.ts'
 import type { Pages } from '../relay/pages.ts'
 import { listenUrl, siteOf } from '../slots/ask.ts'
 import type { Control } from '../switch/types.ts'
-import { devConfig } from './config.ts'
+import { type DevConfig, devConfig } from './config.ts'
 import { readKeys } from './keys.ts'
 import { Loop, type Standing } from './loop.ts'
 import { DevPages } from './pages.ts'
 import { Screen } from './screen.ts'
-import { openSession } from './session.ts'
+import { openSession, type Session } from './session.ts'
 import { type Watch, watchFolder } from './watch.ts'
 
 /** A slotgate that runs, as far as a session has to do with it. */
@@ -42,6 +42,9 @@ const NOBODY: Sink = { write: () => {} }
 /** At the end nobody waits for long: it is one developer's own requests that are still open. */
 const END_WITHIN_MS = 1_000
 
+/** How often a free port may be lost to somebody else. */
+const STARTS = 10
+
 /**
  * Runs until a key or a signal ends it.
  *
@@ -54,9 +57,8 @@ export async function runDev(options: DevOptions, world: DevWorld): Promise<numb
   const log = createLogger('info', options.json ? { write: (lines) => void stdout.write(lines) } : screen)
   const session = await openSession(folder)
   try {
-    const { config, moved } = await devConfig(options, folder, session)
     const pages = new DevPages(options.overlay)
-    const slotgate = await world.start(config, log, pages)
+    const { slotgate, config, moved } = await startOnFreePorts({ options, session, log, pages }, world)
     try {
       const [frontDoor, admin] = [slotgate.frontDoor, slotgate.admin].map(listenUrl)
       await session.publish(admin ?? '')
@@ -71,6 +73,29 @@ export async function runDev(options: DevOptions, world: DevWorld): Promise<numb
   }
   screen.note('nothing is left running')
   return EXIT.done
+}
+
+interface Beginning {
+  options: DevOptions
+  session: Session
+  log: Logger
+  pages: Pages
+}
+
+/** Once more where somebody, another session that begins say, took a port between the look at it and its opening. */
+async function startOnFreePorts(
+  { options, session, log, pages }: Beginning,
+  { start, folder }: DevWorld,
+): Promise<DevConfig & { slotgate: Slotgate }> {
+  for (let left = STARTS - 1; ; left--) {
+    const chosen = await devConfig(options, folder, session)
+    try {
+      return { ...chosen, slotgate: await start(chosen.config, log, pages) }
+    } catch (error) {
+      const isLost = error instanceof SlotgateError && error.code === 'port_in_use'
+      if (!isLost || error.facts.port === options.listen?.port || left === 0) throw error
+    }
+  }
 }
 
 interface Running {

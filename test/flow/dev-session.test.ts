@@ -45,6 +45,13 @@ t.test('a port that is taken', async (t) => {
     t.notOk(existsSync(join(dev.folder, '.slotgate/dev.key')))
   })
 
+  await t.test('sessions that begin at once do not take it from each other', async (t) => {
+    const sessions = await Promise.all(Array.from({ length: 4 }, () => Dev.start(t, { files })))
+    await Promise.all(sessions.map((dev) => dev.shows(/✓ dev-1 is live/)))
+    const admins = await Promise.all(sessions.map((dev) => dev.read('.slotgate/dev.admin')))
+    t.equal(new Set(admins).size, sessions.length)
+  })
+
   await t.test('one of the config gives way to the next, and that is said', async (t) => {
     const config = JSON.stringify({
       listen: `127.0.0.1:${port}`,
