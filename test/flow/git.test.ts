@@ -190,7 +190,10 @@ t.test('a setup that fails is shown, and runs again in a fresh checkout', async 
   const refused = await world.deploy(second)
   t.match(refused, { status: 424, body: { code: 'setup_failed', release: second } })
   t.match(refused.body.output, ['the registry says hello'])
-  t.ok(world.logLines.some((line) => line.includes('the registry says hello') && line.includes(second)))
+  await world.until(
+    async () => world.logLines.some((line) => line.includes('registry says') && line.includes(second)),
+    'the log has it, too',
+  )
   t.equal((await world.get()).release, first)
   await rm(join(world.folder, 'broken'))
   t.match(await world.deploy(second), { status: 200, body: { live: { release: second } } })

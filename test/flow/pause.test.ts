@@ -46,7 +46,10 @@ t.test('while a service is paused its requests wait, and then they go on', async
     { event: 'paused', actor: 'ops', generation: 1, until: null },
     { event: 'resumed', actor: 'ops', generation: 1 },
   ])
-  const line = world.logLines.map((one) => JSON.parse(one)).find(({ held_ms: ms }) => ms > 0)
+  const line = await world.until(
+    async () => world.logLines.map((one) => JSON.parse(one)).find(({ held_ms: ms }) => ms > 0),
+    'one that waited is in the log',
+  )
   t.ok(line.upstream_ms < line.duration_ms - line.held_ms + 1, 'the app is not charged with the wait')
 })
 

@@ -5,7 +5,9 @@ import t from 'tap'
 import { request } from 'undici'
 import { World } from '../support/world.ts'
 
-const seen = (world: World, text: string) => async () => world.logLines.some((line) => line.includes(text))
+/** @returns the first line of the log with this, once it is there */
+const logged = (world: World, text: string) =>
+  world.until(async () => world.logLines.find((line) => line.includes(text)), `“${text}” in the log`)
 
 t.test('a changed config is taken over as far as it can be, and what cannot is said', async (t) => {
   const world = await World.create(t)
@@ -16,8 +18,7 @@ t.test('a changed config is taken over as far as it can be, and what cannot is s
   world.service = ['previous: stop', 'path_prefix: /elsewhere']
   await world.writeConfig()
   served.kill('SIGHUP')
-  await world.until(seen(world, 'the config was read again'), 'it is read again')
-  const line = world.logLines.find((text) => text.includes('the config was read again'))
+  const line = await logged(world, 'the config was read again')
   t.match(line, /path_prefix changed; that takes a restart/)
   t.match(await world.get(), { status: 200 }, 'the prefix is the old one')
   await world.deploy('r43')
@@ -42,11 +43,11 @@ t.test('error pages are read again, whether or not the config names them as befo
   t.equal(await busy(), 'busy', 'a file alone changes nothing')
   served.kill('SIGHUP')
   await world.until(async () => (await busy()) === 'busy until noon', 'the page is the new one')
-  const line = world.logLines.find((text) => text.includes('the config was read again'))
+  const line = await logged(world, 'the config was read again')
   t.match(line, '"changed":["services.invoices.error_pages"]')
   await writeFile(page, 'x'.repeat(70_000))
   served.kill('SIGHUP')
-  await world.until(seen(world, 'the config was not taken over'), 'a page that is too large is refused')
+  await logged(world, 'the config was not taken over')
   t.equal(await busy(), 'busy until noon')
 })
 
@@ -57,8 +58,7 @@ t.test('a broken config is refused with its problems, and the running one stays'
   await world.deploy('r42')
   await writeFile(join(world.folder, 'proxy.config.yaml'), 'listen: nowhere\nservces: {}\n')
   served.kill('SIGHUP')
-  await world.until(seen(world, 'the config was not taken over'), 'it is refused')
-  const line = world.logLines.find((text) => text.includes('the config was not taken over'))
+  const line = await logged(world, 'the config was not taken over')
   t.match(line, /servces/, 'the problem is named')
   t.match(await world.get(), { status: 200, release: 'r42' })
   t.match(await world.status(), { generation: 1 })
