@@ -11,6 +11,7 @@ import { type Code, SlotgateError, toProblem } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { listenError } from '../ports.ts'
 import type { Control } from '../switch/types.ts'
+import { buildValidator } from '../validation.ts'
 import { within } from '../wait.ts'
 import { type AuditLine, createAudit } from './audit.ts'
 import { addDashboard } from './dashboard.ts'
@@ -148,6 +149,7 @@ function createApp({ tls }: AdminConfig): FastifyInstance {
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: 255 },
     // Nothing is repaired silently: a number is not a string, and an unknown field is a mistake worth naming.
+    schemaController: { compilersFactory: { buildValidator } },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false, verbose: true } },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) =>

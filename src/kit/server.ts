@@ -7,6 +7,7 @@ import Fastify, {
 } from 'fastify'
 import { ENV } from '../contract.ts'
 import { messageOf, type Problem, SlotgateError, toProblem } from '../errors.ts'
+import { buildValidator } from '../validation.ts'
 import type { AdviceOptions } from './advice.ts'
 import type { Place } from './attempt.ts'
 import { Liveness } from './live.ts'
@@ -97,7 +98,10 @@ const isLoaded = (migrations: InternalOptions['migrations']): migrations is Migr
   typeof migrations === 'object' && 'files' in migrations
 
 function createApp(liveness: Liveness): FastifyInstance {
-  const app = Fastify({ ajv: { customOptions: { coerceTypes: false, removeAdditional: false } } })
+  const app = Fastify({
+    schemaController: { compilersFactory: { buildValidator } },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
+  })
   // Whatever the content type says, the body is JSON: `curl -d` sends another one.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'string' }, async (_request: FastifyRequest, body: string) =>
