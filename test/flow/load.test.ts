@@ -12,6 +12,7 @@ const SCALE = 0.6
 t.test('across switches under load no request fails, and none reaches a release that had left', async (t) => {
   const world = await World.create(t)
   for (const release of ['r42', 'r43']) await world.addRelease(release, { min: 41, max: 43 })
+  world.settings = ['threads: 2']
   await world.spawn(t)
   await world.deploy('r42')
   await world.deploy('r43')

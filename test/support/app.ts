@@ -2,7 +2,6 @@
 // from `release.json` in its folder. It logs every internal request, so that a test can see what slotgate asked.
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { WebSocketServer } from 'ws'
 import type { Manners } from './world.ts'
 
 const manners: Manners = JSON.parse(readFileSync('release.json', 'utf8'))
@@ -86,10 +85,13 @@ function whenLetGo(done: () => void): void {
   else setTimeout(() => whenLetGo(done), 20)
 }
 
-const sockets = new WebSocketServer({ server: front })
-sockets.on('connection', (socket) => {
-  socket.on('message', (data) => socket.send(`${SLOTGATE_RELEASE}: ${data}`))
-  socket.on('error', () => {})
+front.on('upgrade', async (request, socket, head) => {
+  // Loaded when it is needed: most tests boot this app several times and open no WebSocket.
+  const { WebSocketServer } = await import('ws')
+  new WebSocketServer({ noServer: true }).handleUpgrade(request, socket, head, (client) => {
+    client.on('message', (data) => client.send(`${SLOTGATE_RELEASE}: ${data}`))
+    client.on('error', () => {})
+  })
 })
 
 const status = () => {

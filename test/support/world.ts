@@ -1,7 +1,7 @@
 // A world for one test: a folder with releases, a config, a key, and a slotgate that runs on it, spoken to over its
 // two doors as anybody else would.
 import { spawn } from 'node:child_process'
-import { generateKeyPairSync, type KeyObject } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -51,16 +51,17 @@ export interface Doors {
 export const APP = fileURLToPath(new URL('./app.ts', import.meta.url))
 const BIN = fileURLToPath(new URL('../../src/bin.ts', import.meta.url))
 
+const { publicKey, privateKey } = generateKeyPairSync('ed25519')
+const PUBLIC_KEY = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('base64')
+
 export class World {
   readonly folder: string
   readonly logLines: string[] = []
-  readonly #key: KeyObject
-  readonly #publicKey: string
   #doors: Doors | null = null
   /** Extra lines for the service in the config. */
   service: string[] = []
-  /** Extra lines of the config itself, such as `relay`. One thread, unless a test is about more: each takes its time to start. */
-  settings: string[] = ['threads: 1']
+  /** Extra lines of the config itself, such as `relay`. Threads only where a test is about them: each takes its time to start. */
+  settings: string[] = ['threads: 0']
   /** 0: a free one. */
   adminPort = 0
   /** More entries of `admin.keys`. */
@@ -79,9 +80,6 @@ export class World {
 
   private constructor(folder: string) {
     this.folder = folder
-    const { publicKey, privateKey } = generateKeyPairSync('ed25519')
-    this.#key = privateKey
-    this.#publicKey = publicKey.export({ format: 'der', type: 'spki' }).subarray(-32).toString('base64')
   }
 
   /** @param version where the schema of the fixture app is */
@@ -129,7 +127,7 @@ export class World {
       'admin:',
       `  listen: 127.0.0.1:${this.adminPort}`,
       '  keys:',
-      `    - { id: ops, algorithm: ed25519, public_key: "${this.#publicKey}", allow: [read, stage, promote, rollback, traffic] }`,
+      `    - { id: ops, algorithm: ed25519, public_key: "${PUBLIC_KEY}", allow: [read, stage, promote, rollback, traffic] }`,
       ...this.keys.map((key) => `    - ${key}`),
       'state_dir: state',
       ...this.settings,
@@ -219,7 +217,7 @@ export class World {
     const url = this.adminUrl + path
     const body = json === undefined ? '' : JSON.stringify(json)
     const contentType = json === undefined ? undefined : 'application/json'
-    const key = { id: 'ops', algorithm: 'ed25519' as const, privateKey: this.#key }
+    const key = { id: 'ops', algorithm: 'ed25519' as const, privateKey }
     const signed = signRequest({
       method,
       url,
