@@ -63,6 +63,8 @@ export interface Client extends Peer {
   /** Stops reading from it, and goes on. */
   pause(): void
   resume(): void
+  /** Stops reading from it while its exchange waits; that it leaves is noticed all the same. */
+  setAside(): void
   /** The whole answer was written: `settle` the exchange when it has left. */
   finish(closes: boolean): void
   /** Ends the connection so that nobody takes the answer for complete. */
@@ -175,7 +177,7 @@ export class Exchange extends Journey implements Asker {
   /** The buffer is about to be read into again. */
   #keep({ from, to, done }: BodyReader, buffer: Buffer): void {
     this.#kept = Buffer.concat([this.#kept, buffer.subarray(from, to)])
-    if (!done && this.#kept.length >= KEPT_BYTES) this.#client.pause()
+    if (!done && this.#kept.length >= KEPT_BYTES) this.#client.setAside()
   }
 
   /** Its wait is over: it is counted in a slot. */

@@ -120,14 +120,14 @@ export abstract class Journey implements Known, Refused, Waiter {
 
   /**
    * Counts the request into the service's slot: the one that is live at this moment, whatever is switched meanwhile. Who
-   * waits already goes first.
+   * waits already goes first, and after a pause who comes waits for those.
    *
    * @returns where its release is reached, or why the service takes no requests
    * @throws SlotgateError live_down, nothing_to_preview or too_many_open_requests
    */
   protected enter({ index }: Route): Pool | Closed {
     const { table, worker, waiting } = this.front
-    if (!waiting.isEmpty) waiting.letIn(index)
+    if (!waiting.isEmpty && waiting.letIn(index)) return 'paused'
     const claim = table.claim(index, worker)
     return typeof claim === 'string' ? claim : this.entered(claim)
   }
@@ -212,6 +212,12 @@ export abstract class Journey implements Known, Refused, Waiter {
 
   protected toTunnel(): void {
     if (this.claim !== null) this.front.table.toTunnel(this.claim, this.front.worker)
+    this.#letFollow()
+  }
+
+  #letFollow(): void {
+    const { waiting } = this.front
+    if (!waiting.isEmpty) waiting.letFollow(this.serviceIndex, this)
   }
 
   /** Whether it counts in this service and in one of these generations, as such a claim. */
@@ -231,5 +237,6 @@ export abstract class Journey implements Known, Refused, Waiter {
     if (this.claim !== null) table.release(this.claim, worker)
     logExchange(this.front, this)
     traceExchange(this.front.spans, this.front.config, this)
+    this.#letFollow()
   }
 }

@@ -3,6 +3,8 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
+import { WaitingRoom } from '../../src/relay/waiting.ts'
+import { createBuffer, openTable } from '../../src/slots/table.ts'
 import { readAnswers } from '../support/http-bytes.ts'
 import { watchThreads } from '../support/threads.ts'
 import { eventually, withinTurns } from '../support/turns.ts'
@@ -75,6 +77,39 @@ t.test('who waits goes on in the order in which they came, before who comes late
   )
   t.equal(bench.table.held(0), 0)
 })
+
+for (const [workers, atOnce] of [
+  [1, 64],
+  [4, 16],
+] as const) {
+  t.test(`a few go on at once, and the next as they end or with time: ${workers} threads`, async (t) => {
+    const layout = { services: 2, workers }
+    const table = openTable(createBuffer(layout), layout)
+    const room = new WaitingRoom(table, 0)
+    const gone: number[] = []
+    const waiters = Array.from({ length: 100 }, (_, nth) => ({
+      letIn: () => void gone.push(nth),
+      turnAway: () => t.fail('nobody is turned away'),
+    }))
+    for (const waiter of waiters) room.take(0, waiter, 100)
+    t.equal(room.letIn(0), false, 'nobody while the service takes none')
+    table.flip(0, 'blue')
+    t.equal(room.letIn(0), true, 'who comes now has to wait')
+    t.equal(gone.length, atOnce)
+    for (let time = 0; time < 2; time++) for (const waiter of waiters.slice(0, 4)) room.letFollow(0, waiter)
+    t.equal(gone.length, atOnce + 5, 'one for each that is over, and one more for four of them')
+    t.equal(room.letIn(0), true)
+    t.equal(gone.length, atOnce + 5, 'to ask more often brings nobody forward')
+    t.equal(room.letIn(1), false, 'elsewhere nobody waits')
+    t.ok(await eventually(() => gone.length === 100), 'though none of them has ended')
+    t.same(
+      gone,
+      waiters.map((_, nth) => nth),
+    )
+    t.equal(room.letIn(0), false)
+    t.equal(table.held(0), 0)
+  })
+}
 
 t.test('a body that came meanwhile is sent with the request, whatever its framing', async (t) => {
   for (const [framing, sent] of [
@@ -211,6 +246,22 @@ t.test('a client that leaves is forgotten, and the app never hears of it', async
       t.notOk(await withinTurns(() => seen.length > 0, 100), `${leave} after ${sent.split('\r\n')[0]}`)
     }
   }
+})
+
+t.test('so is one whose body is too large to be read while it waits', async (t) => {
+  const { bench, seen } = await startPaused(t, { services: hold({ withinMs: 60_000 }) })
+  const head = `POST / HTTP/1.1\r\n${H}Content-Length: 1000000\r\n\r\n`
+  const [wire, stays] = [dial(t, bench.port, head), dial(t, bench.port, head)]
+  await untilHeld(bench, 2)
+  for (const { socket } of [wire, stays])
+    await new Promise((sent) => socket.write(Buffer.alloc(200_000), sent))
+  wire.socket.destroy()
+  t.match(await bench.logged(() => true), { code: 'client_closed', status: 499 })
+  t.equal(bench.table.held(0), 1)
+  stays.socket.write(Buffer.alloc(800_000))
+  resume(bench)
+  await stays.until((text) => /^(HTTP\/1\.1 100 Continue\r\n\r\n)+HTTP\/1\.1 200 OK\r\n[\s\S]*ok/.test(text))
+  t.notOk(seen.slice(1).some((piece) => piece.startsWith('POST')))
 })
 
 t.test('a client that has only said all it had to say waits on', async (t) => {

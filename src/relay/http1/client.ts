@@ -19,6 +19,8 @@ const AHEAD_BYTES = 64 * 1024
 const GONE_MS = 50
 
 const FIRST_PROBE_MS = 10
+/** One that still sends is there as a rule. */
+const FIRST_PROBE_ASIDE_MS = 250
 
 const NOTHING = Buffer.alloc(0)
 
@@ -137,6 +139,14 @@ export class ClientConnection implements Client {
   resume(): void {
     this.#intake.written()
     this.#socket.resume()
+  }
+
+  /** Its end is behind all that is not read, and cannot be seen. */
+  setAside(): void {
+    const exchange = this.#exchange
+    if (exchange === null || this.#socket.isPaused()) return
+    this.pause()
+    if (exchange.minor === 1) this.#probeLater(exchange, FIRST_PROBE_ASIDE_MS)
   }
 
   /**
@@ -364,7 +374,13 @@ export class ClientConnection implements Client {
    */
   #probe(exchange: Exchange, againMs: number): void {
     if (exchange !== this.#exchange || exchange.isAnswered || this.isClosed) return
+    // One that was set aside is read again.
+    if (!this.#halfClosed && exchange.waitsFor === null) return
     this.write('HTTP/1.1 100 Continue\r\n\r\n')
+    this.#probeLater(exchange, againMs)
+  }
+
+  #probeLater(exchange: Exchange, againMs: number): void {
     setTimeout(() => this.#probe(exchange, againMs * 2), againMs).unref()
   }
 
