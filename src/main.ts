@@ -149,6 +149,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     meter: relay.meter,
     spans,
     services: services.map(({ name }) => name),
+    previews,
     signal: closing.signal,
   })
   const metricsListener = createMetricsListener(metrics, config.metrics, log)

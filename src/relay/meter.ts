@@ -71,7 +71,7 @@ export class Meter {
   /** What releases had counted in blocks that went to younger generations. */
   #former: readonly Kept[] = []
 
-  /** @param told of how many places it tells: those behind them are of previews, which are no traffic */
+  /** @param told of how many places it tells: those behind them are of previews, which are no traffic of a release */
   constructor(layout: Layout, told = layout.services) {
     this.buffer = createCells(layout)
     this.#services = layout.services
@@ -142,6 +142,14 @@ export class Meter {
     ]
   }
 
+  /** The exchanges of a preview by status, whatever was in the idle slot: its blocks are never taken from it. */
+  previewed(place: number): ReadonlyMap<string, number> {
+    const from = blockWithout(place)
+    const cells = this.#read(from, blockWithout(place + 1) - from)
+    const blocks = Array.from({ length: cells.length / BLOCK }, (_, at) => cells.subarray(at * BLOCK))
+    return present(STATUSES, blocks.map(statusesIn).reduce(added))
+  }
+
   /** What reached no slot of a service; null: not even a service. */
   #without(service: number | null): Counted {
     const cells = this.#read(blockWithout(service ?? this.#services), BLOCK)
@@ -201,13 +209,16 @@ function exchangesBy(cells: Float64Array, outcome: number): Float64Array {
   return cells.subarray(from, from + STATUSES.length)
 }
 
+/** By status, whatever the outcome. */
+const statusesIn = (cells: Float64Array): Float64Array =>
+  OUTCOMES.map((_, outcome) => exchangesBy(cells, outcome)).reduce(added)
+
 function countedOf({ service, slot, release }: Place, cells: Float64Array): Counted {
-  const byStatus = OUTCOMES.map((_, outcome) => exchangesBy(cells, outcome)).reduce(added)
   return {
     service,
     slot,
     release,
-    statuses: present(STATUSES, byStatus),
+    statuses: present(STATUSES, statusesIn(cells)),
     causes: present(CAUSES, cells.subarray(ENDS, ENDS + CAUSES.length)),
     whole: histogramAt(cells, WHOLE),
     head: histogramAt(cells, HEAD),

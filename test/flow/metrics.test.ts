@@ -7,6 +7,7 @@ import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { freePorts } from '../../src/slots/free-ports.ts'
 import { attributesOf, spansOf, startCollector } from '../support/collector.ts'
+import { HOST, PREVIEW, see } from '../support/previews.ts'
 import { World } from '../support/world.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -52,6 +53,7 @@ function requestsOf(samples: Samples, release: string): number {
 async function start(t: Test, threads = 1): Promise<World> {
   const world = await World.create(t)
   world.settings = [`threads: ${threads}`, 'metrics: { listen: "127.0.0.1:0" }']
+  world.service = PREVIEW
   await world.addRelease('r42', { min: 41, max: 43 })
   await world.addRelease('r43', { min: 43, max: 43 })
   await world.start(t)
@@ -76,6 +78,7 @@ for (const threads of [0, 2]) {
     const world = await start(t, threads)
     for (let count = 0; count < 20; count++) await world.get()
     await world.get('/answer?status=500')
+    await see(world, { host: HOST })
     t.match(await world.promote(), { status: 422 })
     const samples = await counted(world, `slotgate_requests_total{${BLUE},code="200"}`, 20)
     sameValues(t, samples, {
@@ -83,6 +86,7 @@ for (const threads of [0, 2]) {
       [`slotgate_request_duration_seconds_count{${BLUE}}`]: 21,
       [`slotgate_request_duration_seconds_bucket{${BLUE},le="60"}`]: 21,
       [`slotgate_upstream_duration_seconds_count{${BLUE}}`]: 21,
+      'slotgate_preview_requests_total{service="invoices",code="200"}': 1,
       [`slotgate_claims{${BLUE},kind="requests"}`]: 0,
       [`slotgate_slot_live{${BLUE}}`]: 1,
       [`slotgate_slot_live{${GREEN}}`]: 0,

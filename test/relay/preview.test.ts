@@ -105,6 +105,11 @@ t.test('an error of a preview is one of the release that was asked', async (t) =
     counted.every(({ statuses }) => statuses.size === 0),
     'and counts for nobody else',
   )
+  // More changes of the idle slot than there are blocks for them.
+  for (let generation = 0; generation < 70; generation++) bench.table.flip(1, 'blue')
+  await ask(t, bench, '', '/', 'p.test')
+  await bench.logged(({ preview, status }) => preview === true && status === 503)
+  t.same(Object.fromEntries(bench.relay.meter.previewed(1)), { 502: 1, 503: 1 }, 'but for previews it does')
 })
 
 t.test('services that share a host have passes, links and cookies of their own', async (t) => {

@@ -36,6 +36,11 @@ export const FAMILIES = {
     "From the head of a request to the head of the app's answer.",
     ...PLACE,
   ),
+  slotgate_preview_requests_total: counter(
+    'Exchanges of previews that are over, by status code; they are in no other metric.',
+    'service',
+    'code',
+  ),
   slotgate_claims: gauge('Requests and tunnels that are under way.', ...PLACE, 'kind'),
   slotgate_slot_live: gauge('1 for the slot that new requests go to, 0 for the other.', ...PLACE),
   slotgate_slot_healthy: gauge('Whether the release in a slot runs and says that it is healthy.', ...PLACE),

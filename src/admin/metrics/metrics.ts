@@ -25,11 +25,14 @@ export interface MetricsOptions {
   spans: Pick<SpanExporter, 'exported' | 'dropped'> | null
   /** In the order in which the table counts them. */
   services: readonly string[]
+  /** For each of them the place of its preview; null: it has none. */
+  previews: readonly (number | null)[]
   /** Ends following the feed. */
   signal: AbortSignal
 }
 
-export function createMetrics({ control, feed, meter, spans, services, signal }: MetricsOptions): Metrics {
+export function createMetrics(options: MetricsOptions): Metrics {
+  const { control, feed, meter, spans, services, previews, signal } = options
   const registry = new Registry()
   const families = createFamilies(registry)
   void follow(feed, createHistory(families, services), signal)
@@ -42,6 +45,7 @@ export function createMetrics({ control, feed, meter, spans, services, signal }:
       wasAsked = true
       const statuses = Object.values(await control.statuses())
       tellCounted(families, meter, services)
+      tellPreviews(families, meter, services, previews)
       tellSpans(families, spans)
       tellStatuses(families, statuses)
       return registry.metrics()
@@ -117,6 +121,20 @@ function tellCounted(families: Families, meter: Meter, services: readonly string
     released.map(({ labels, head: histogram }) => ({ labels, histogram })),
   )
   tellWorkers(families, meter)
+}
+
+function tellPreviews(
+  { slotgate_preview_requests_total: total }: Families,
+  meter: Meter,
+  services: readonly string[],
+  previews: readonly (number | null)[],
+): void {
+  total.reset()
+  for (const [index, service] of services.entries()) {
+    const place = previews[index] ?? null
+    if (place === null) continue
+    for (const [code, count] of meter.previewed(place)) total.inc({ service, code }, count)
+  }
 }
 
 const placeOf = ({ service, slot, release }: Counted, services: readonly string[]): Labels =>
