@@ -10,10 +10,16 @@ export interface FreshDatabase {
 /**
  * @param clusterUrl a DATABASE_URL whose user may create databases
  * @param prefix what its random name begins with
+ * @param template the database that it is a copy of; nobody may be connected to that one
  */
-export async function createFreshDatabase(clusterUrl: string, prefix: string): Promise<FreshDatabase> {
+export async function createFreshDatabase(
+  clusterUrl: string,
+  prefix: string,
+  template?: FreshDatabase,
+): Promise<FreshDatabase> {
   const name = `${prefix}_${randomBytes(6).toString('hex')}`
-  await execute(clusterUrl, `CREATE DATABASE ${name}`)
+  const copied = template ? ` TEMPLATE ${new URL(template.url).pathname.slice(1)}` : ''
+  await execute(clusterUrl, `CREATE DATABASE ${name}${copied}`)
   const url = new URL(clusterUrl)
   url.pathname = `/${name}`
   return { url: url.href, drop: () => execute(clusterUrl, `DROP DATABASE ${name} WITH (FORCE)`) }

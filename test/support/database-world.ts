@@ -1,11 +1,12 @@
 // A world whose releases use the kit on a real PostgreSQL, with a database of its own.
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type pg from 'pg'
 import type { Test } from 'tap'
 import { loadMigrations, runMigrations } from '../../src/kit/index.ts'
-import { createTestDatabase } from './postgres.ts'
+import { createTemplate, createTestDatabase } from './postgres.ts'
 import { type Answer, World } from './world.ts'
 
 const APP = fileURLToPath(new URL('./kit-app.ts', import.meta.url))
@@ -30,6 +31,28 @@ export function filesUpTo(last: number, more: Files = {}): Files {
 export const fileName = (number: number, { name }: { name: string }): string =>
   `${String(number).padStart(3, '0')}_${name}.sql`
 
+/** Where most tests begin, or pass on their way: migrated once, and then copied. */
+const COMMON = 42
+
+let common: ReturnType<typeof createTemplate> | undefined
+
+function openCommon() {
+  common ??= createTemplate(async (pool) => {
+    const folder = await mkdtemp(join(tmpdir(), 'slotgate-migrations-'))
+    await writeFiles(folder, filesUpTo(COMMON))
+    await runMigrations({ pool }, await loadMigrations(folder))
+    await rm(folder, { recursive: true })
+  })
+  return common
+}
+
+async function writeFiles(folder: string, files: Files | { name: string; sql: string }[]): Promise<void> {
+  const named = Array.isArray(files)
+    ? files.map(({ name, sql }) => [name, sql] as const)
+    : Object.entries(files).map(([number, file]) => [fileName(Number(number), file), file.sql] as const)
+  for (const [name, sql] of named) await writeFile(join(folder, name), `${sql};\n`)
+}
+
 export class DatabaseWorld {
   readonly world: World
   readonly pool: pg.Pool
@@ -39,14 +62,14 @@ export class DatabaseWorld {
     this.pool = pool
   }
 
-  /** A database at this version of the given files, and no release yet. */
+  /** A database at this version of the given files, which from 43 on may be of the test's own, and no release yet. */
   static async create(
     t: Pick<Test, 'teardown'>,
     version: number,
     files = filesUpTo(version),
   ): Promise<DatabaseWorld> {
     const world = await World.create(t)
-    const { url, pool } = await createTestDatabase(t)
+    const { url, pool } = await createTestDatabase(t, version >= COMMON ? await openCommon() : undefined)
     world.command = [process.execPath, APP]
     world.env = { DATABASE_URL: url }
     const made = new DatabaseWorld(world, pool)
@@ -68,10 +91,7 @@ export class DatabaseWorld {
     const folder = join(this.world.folder, 'releases', id)
     await mkdir(join(folder, 'migrations'), { recursive: true })
     await writeFile(join(folder, 'release.json'), JSON.stringify(behaviour))
-    const named = Array.isArray(files)
-      ? files.map(({ name, sql }) => [name, sql] as const)
-      : Object.entries(files).map(([number, file]) => [fileName(Number(number), file), file.sql] as const)
-    for (const [name, sql] of named) await writeFile(join(folder, 'migrations', name), `${sql};\n`)
+    await writeFiles(join(folder, 'migrations'), files)
     if (range) {
       const [min, max] = range
       await writeFile(join(folder, 'migrations', 'compat.json'), JSON.stringify({ min, max }))

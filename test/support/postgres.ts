@@ -2,7 +2,7 @@
 import pg from 'pg'
 import { t as root, type Test } from 'tap'
 import { type Database, openDatabase } from '../../example/database.ts'
-import { createFreshDatabase } from '../../example/fresh-database.ts'
+import { createFreshDatabase, type FreshDatabase } from '../../example/fresh-database.ts'
 
 export interface TestDatabase {
   /** The URL of the fresh database, for a process of its own. */
@@ -23,11 +23,15 @@ async function openCluster(): Promise<Database> {
 
 /**
  * @param t the test that uses the database; it is dropped when that test ends
- * @returns an empty database with a random name
+ * @param template what it is a copy of, where it is not to be empty
+ * @returns a database with a random name
  */
-export async function createTestDatabase(t: Pick<Test, 'teardown'>): Promise<TestDatabase> {
+export async function createTestDatabase(
+  t: Pick<Test, 'teardown'>,
+  template?: FreshDatabase,
+): Promise<TestDatabase> {
   const cluster = await openCluster()
-  const { url, drop } = await createFreshDatabase(cluster.url, 'test')
+  const { url, drop } = await createFreshDatabase(cluster.url, 'test', template)
   const pool = new pg.Pool({ connectionString: url })
   pool.on('error', () => {}) // a test may end connections on purpose
   t.teardown(async () => {
@@ -35,4 +39,18 @@ export async function createTestDatabase(t: Pick<Test, 'teardown'>): Promise<Tes
     await drop()
   })
   return { url, pool }
+}
+
+/**
+ * @param fill what is to be in it; leaves no connection open
+ * @returns a database to make copies of, dropped when the file's tests have ended
+ */
+export async function createTemplate(fill: (pool: pg.Pool) => Promise<void>): Promise<FreshDatabase> {
+  const cluster = await openCluster()
+  const template = await createFreshDatabase(cluster.url, 'test_template')
+  root.teardown(template.drop)
+  const pool = new pg.Pool({ connectionString: template.url })
+  await fill(pool)
+  await pool.end()
+  return template
 }
