@@ -103,7 +103,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
   const table = openTable(createBuffer(layout), layout)
   const previews = previewPlaces(config.services)
   const secret = layout.services > previews.length ? await passSecret(stateDir) : null
-  const spans = config.tracing ? new SpanExporter(config.tracing.endpoint, log) : null
+  const spans = config.tracing ? new SpanExporter(config.tracing, log) : null
   const relay = createRelay({
     listen: config.listen,
     threads,

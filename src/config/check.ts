@@ -71,7 +71,9 @@ function build(whole: Whole, file: string, { keys, tls, pages }: Material): Conf
     admin: { listen: whole.admin.listen, keys, ...(tls && { tls }) },
     ...(whole.metrics && { metrics: whole.metrics }),
     stateDir: whole.state_dir,
-    ...(whole.tracing && { tracing: { endpoint: whole.tracing.endpoint } }),
+    ...(whole.tracing && {
+      tracing: { endpoint: whole.tracing.endpoint, headers: Object.fromEntries(whole.tracing.headers) },
+    }),
     relay: buildRelay(whole.relay, whole.tracing),
     services: whole.services.map(([name, service]) =>
       buildService(name, service, dirname(resolve(file)), pages.get(name) ?? {}),

@@ -33,4 +33,13 @@ export function judgeServiceName(name: string): Complaint | undefined {
   if (name in {}) return new Complaint('this name is reserved', 'choose another one')
 }
 
+/** The fields that say how a message is framed and sent, and what it is. */
+const OF_A_MESSAGE =
+  /^(?:connection|content-.*|expect|host|keep-alive|te|trailer|transfer-encoding|upgrade)$/i
+
+export function judgeFieldName(name: string): Complaint | undefined {
+  if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) return new Complaint('is not the name of a field')
+  if (OF_A_MESSAGE.test(name)) return new Complaint('is set by slotgate itself', 'take it out')
+}
+
 export const isSlotName = (name: string): boolean => SLOTS.some((slot) => slot === name)

@@ -218,4 +218,16 @@ export const secretVariable: Kind<string> = {
   },
 }
 
+const FIELD_VALUE = /^[!-~](?:[\t -~]*[!-~])?$/
+
+/** What a field of a request holds. It may be a secret, so a complaint does not repeat it. */
+export const fieldValue: Kind<string> = {
+  name: 'text',
+  read(reading, key, node) {
+    const value = isScalar(node) ? reading.expand(key, node) : ''
+    if (value === undefined || FIELD_VALUE.test(value)) return value
+    return reading.complain(key, 'must be visible ASCII characters in one line')
+  },
+}
+
 export const action = oneOf(...ACTIONS)

@@ -3,7 +3,7 @@ import { ENV } from '../contract.ts'
 import { type Code, ERRORS } from '../errors.ts'
 import { Complaint } from './complaint.ts'
 import { defaulted, list, map, named, nested, optional, orOff, required } from './kinds.ts'
-import { judgeServiceName } from './names.ts'
+import { judgeFieldName, judgeServiceName } from './names.ts'
 import {
   action,
   block,
@@ -11,6 +11,7 @@ import {
   cpus,
   duration,
   endpoint,
+  fieldValue,
   filePath,
   firstRelease,
   hostName,
@@ -344,6 +345,11 @@ export const CONFIG = map({
   tracing: optional(
     map({
       endpoint: required(endpoint, 'the collector, as http://127.0.0.1:4318; spans go to `/v1/traces` there'),
+      headers: defaulted(
+        named(fieldValue, judgeFieldName),
+        {},
+        `fields that it wants in each request, such as \`authorization: "Bearer \${SLOTGATE_COLLECTOR_TOKEN}"\``,
+      ),
       sample: defaulted(onOffOrShare, 'on', 'how many of the traces that begin here are sent'),
     }),
     'a span for each request, over OTLP, and a place in its trace',

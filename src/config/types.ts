@@ -195,8 +195,8 @@ export interface Config {
   admin: AdminConfig
   /** Where the metrics are without a signature. */
   metrics?: { listen: ListenAddress }
-  /** Where spans are sent, without the path. */
-  tracing?: { endpoint: string }
+  /** Where spans are sent, without the path, and the fields that go with them; their values may be secrets. */
+  tracing?: { endpoint: string; headers: Readonly<Record<string, string>> }
   /** Absolute. */
   stateDir: string
   relay: RelayConfig

@@ -1,7 +1,8 @@
 // Spans for an OpenTelemetry collector (OTLP 1.x over HTTP, as JSON), made of what the threads say of sampled exchanges. What
 // cannot be sent waits, within a bound, and is then lost and counted: a collector must never hold up a request. Main thread.
 import { request } from 'undici'
-import { messageOf } from '../errors.ts'
+import type { Config } from '../config/types.ts'
+import { ERRORS, messageOf } from '../errors.ts'
 import type { LineSink, Logger } from '../log.ts'
 import type { SpanRecord } from './access.ts'
 
@@ -23,6 +24,7 @@ interface Lost {
 /** Lives as long as slotgate. */
 export class SpanExporter implements LineSink {
   readonly #url: string
+  readonly #headers: Readonly<Record<string, string>>
   readonly #log: Logger
   #waiting: object[] = []
   #timer: NodeJS.Timeout | undefined
@@ -34,9 +36,9 @@ export class SpanExporter implements LineSink {
   exported = 0
   dropped = 0
 
-  /** @param endpoint of the collector, without the path of the signal */
-  constructor(endpoint: string, log: Logger) {
-    this.#url = `${endpoint.replace(/\/$/, '')}/v1/traces`
+  constructor({ endpoint, headers }: NonNullable<Config['tracing']>, log: Logger) {
+    this.#url = `${endpoint}/v1/traces`
+    this.#headers = { ...headers, 'content-type': 'application/json' }
     this.#log = log
   }
 
@@ -84,7 +86,7 @@ export class SpanExporter implements LineSink {
     try {
       const { statusCode, body } = await request(this.#url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: this.#headers,
         body: JSON.stringify(requestOf(spans)),
         signal,
       })
@@ -133,9 +135,11 @@ const nanoseconds = (ms: number): string => String(BigInt(Math.round(ms * 1_000)
  */
 function spanOf(record: SpanRecord): object {
   const { trace_id: traceId, span_id: spanId, parent_id: parentId, ended_ms: endedMs } = record
-  const { method, status, code, duration_ms: tookMs } = record
+  const { method, status = 0, code, duration_ms: tookMs } = record
   const known = method !== undefined && METHODS.includes(method)
-  const failed = (status ?? 0) >= 500 || code !== undefined
+  const failed = status >= 500 || code !== undefined
+  // Also an answer that began well and broke off, unless by its client; a 4xx is no error of a server's span.
+  const isBroken = status < 400 && code !== undefined && ERRORS[code].blame !== 'client'
   return {
     traceId,
     spanId,
@@ -147,7 +151,7 @@ function spanOf(record: SpanRecord): object {
     attributes: attributesOf({
       'http.request.method': known ? method : '_OTHER',
       'http.request.method_original': known ? undefined : method,
-      'http.response.status_code': status,
+      'http.response.status_code': status || undefined,
       'error.type': failed ? (code ?? String(status)) : undefined,
       'url.scheme': 'http',
       'url.path': record.path,
@@ -159,7 +163,7 @@ function spanOf(record: SpanRecord): object {
       'slotgate.request_id': record.request_id,
       'slotgate.upstream_ms': record.upstream_ms,
     }),
-    ...((status ?? 0) >= 500 && { status: { code: ERROR } }),
+    ...((status >= 500 || isBroken) && { status: { code: ERROR } }),
   }
 }
 

@@ -555,6 +555,20 @@ metrics: { listen: ":9464" }
     ],
   ],
   [
+    'fields for a collector that no request can have',
+    `${SERVICE}tracing:
+  endpoint: "http://127.0.0.1:4318"
+  headers: { Content-Type: text/plain, "a b": x, authorization: "Bearer s\u00e9cret", x-key: "\${NOWHERE}", x-list: [] }
+`,
+    [
+      '7:14 tracing.headers.Content-Type: is set by slotgate itself; take it out',
+      '7:40 tracing.headers."a b": is not the name of a field',
+      '7:65 tracing.headers.authorization: must be visible ASCII characters in one line',
+      '7:89 tracing.headers.x-key: the environment has no NOWHERE; set NOWHERE, or write $${NOWHERE} for the text itself',
+      '7:111 tracing.headers.x-list: must be visible ASCII characters in one line',
+    ],
+  ],
+  [
     'TLS files that cannot be used',
     `${SERVICE}admin: { listen: ":8081", tls: { cert: not.pem, key: nowhere.pem } }\n`,
     [

@@ -179,6 +179,12 @@ services:
     t.strictSame(reloadable(traced('on'), traced('0.5')).cannot, [
       'tracing changed; that takes a restart of slotgate.',
     ])
+    const withToken = (token: string) =>
+      read(`${TEXT}tracing: { endpoint: "http://127.0.0.1:4318", headers: { x-key: ${token} } }\n`)
+    t.match(withToken('one').tracing, { headers: { 'x-key': 'one' } })
+    t.strictSame(reloadable(withToken('one'), withToken('two')).cannot, [
+      'tracing changed; that takes a restart of slotgate.',
+    ])
   })
 
   await t.test('a service that is gone is served on', async (t) => {

@@ -4,13 +4,15 @@ import t from 'tap'
 import { createLogger, silentLogger } from '../../src/log.ts'
 import { SpanExporter } from '../../src/relay/spans.ts'
 import { traceOf, traceparentOf } from '../../src/relay/trace.ts'
-import { attributesOf, spansOf, startCollector } from '../support/collector.ts'
-import { dial, H, hasAnswer, headOf, OK, startObserved } from './support.ts'
+import { attributesOf, type Collector, spansOf, startCollector } from '../support/collector.ts'
+import { dial, GET, H, hasAnswer, headOf, OK, startObserved } from './support.ts'
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736'
 const PARENT = '00f067aa0ba902b7'
 const NEVER = 0
 const ALWAYS = 1
+
+const configOf = ({ url }: Collector, headers: Record<string, string> = {}) => ({ endpoint: url, headers })
 
 t.test('a trace goes on, with its sampling, below a span of its own', async (t) => {
   for (const [flags, sampled] of [
@@ -47,7 +49,7 @@ for (const received of [
 for (const threads of [0, 1]) {
   t.test(`with ${threads} threads, a request’s span is sent, and the app is told of it`, async (t) => {
     const collector = await startCollector(t)
-    const spans = new SpanExporter(collector.url, silentLogger())
+    const spans = new SpanExporter(configOf(collector), silentLogger())
     t.teardown(() => spans.close())
     const { bench, seen } = await startObserved(t, { threads, spans, relay: { traceShare: NEVER } })
     const sent = `GET /a?token=1 HTTP/1.1\r\n${H}traceparent: 00-${TRACE}-${PARENT}-01\r\ntracestate: a=b\r\n\r\n`
@@ -87,13 +89,29 @@ t.test('where nobody wants traces, what the client says of them goes on as it ca
 
 t.test('an answer of slotgate has a span, too, that says what it was', async (t) => {
   const collector = await startCollector(t)
-  const spans = new SpanExporter(collector.url, silentLogger())
-  const { bench } = await startObserved(t, { spans, relay: { traceShare: ALWAYS } }, () => OK)
+  const spans = new SpanExporter(configOf(collector), silentLogger())
+  const broken = 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok'
+  const answers = [OK, broken]
+  const { bench, app } = await startObserved(
+    t,
+    { spans, relay: { traceShare: ALWAYS } },
+    () => answers.shift() ?? '',
+  )
   await dial(t, bench.port, `BREW / HTTP/1.1\r\n${H}\r\n`).until(hasAnswer)
   await bench.logged(({ code }) => code === 'not_implemented')
+  await dial(t, bench.port, `GET / HTTP/1.1\r\n\r\n`).until(hasAnswer)
+  await bench.logged(({ code }) => code === 'bad_request')
+  for (const wire of [dial(t, bench.port, GET), dial(t, bench.port, GET)]) {
+    await wire.until((text) => text.endsWith('ok'))
+  }
+  for (const socket of app.sockets) socket.destroy()
+  await bench.logged(({ code }) => code === 'upstream_failed')
   await spans.close()
-  const [span] = spansOf(collector)
-  if (!span) return t.fail('there is a span')
+  const [span, refused, well, brokeOff] = spansOf(collector)
+  if (!span || !brokeOff) return t.fail('there are spans')
+  t.match(brokeOff, { status: { code: 2 } })
+  t.match(attributesOf(brokeOff), { 'http.response.status_code': '200', 'error.type': 'upstream_failed' })
+  for (const fine of [refused, well]) t.equal(fine?.status, undefined, 'a 4xx is the error of its client')
   t.match(span, { name: 'HTTP', status: { code: 2 } })
   t.match(attributesOf(span), {
     'http.request.method': '_OTHER',
@@ -108,7 +126,7 @@ t.test('while the collector is away spans wait, and what is too many is counted 
   collector.status = 503
   const lines: string[] = []
   const spans = new SpanExporter(
-    collector.url,
+    configOf(collector),
     createLogger('info', { write: (some) => void lines.push(some) }),
   )
   const record = { trace_id: TRACE, span_id: PARENT, parent_id: null, ended_ms: 1_000, duration_ms: 1 }
@@ -125,10 +143,25 @@ t.test('while the collector is away spans wait, and what is too many is counted 
   t.equal(lines.length, 2, 'that it is away is said once, and that it is back')
 })
 
+t.test('the collector gets the fields of the config, and the log does not', async (t) => {
+  const collector = await startCollector(t)
+  collector.status = 401
+  const lines: string[] = []
+  const log = createLogger('info', { write: (some) => void lines.push(some) })
+  const spans = new SpanExporter(configOf(collector, { Authorization: 'Bearer s3cret' }), log)
+  spans.write(
+    `${JSON.stringify({ trace_id: TRACE, span_id: PARENT, parent_id: null, ended_ms: 1, duration_ms: 1 })}\n`,
+  )
+  await spans.close()
+  t.match(collector.fields, { authorization: 'Bearer s3cret', 'content-type': 'application/json' })
+  t.match(lines.join(''), 'it answered 401')
+  t.notMatch(lines.join(''), 's3cret')
+})
+
 t.test('what the collector does not understand is not sent again', async (t) => {
   const collector = await startCollector(t)
   collector.status = 400
-  const spans = new SpanExporter(collector.url, silentLogger())
+  const spans = new SpanExporter(configOf(collector), silentLogger())
   spans.write(
     `${JSON.stringify({ trace_id: TRACE, span_id: PARENT, parent_id: null, ended_ms: 1, duration_ms: 1 })}\n`,
   )
@@ -139,7 +172,7 @@ t.test('what the collector does not understand is not sent again', async (t) => 
 t.test('a collector that hangs holds up the end for less than one of its requests', async (t) => {
   const collector = await startCollector(t)
   collector.hangs = true
-  const spans = new SpanExporter(collector.url, silentLogger())
+  const spans = new SpanExporter(configOf(collector), silentLogger())
   const record = { trace_id: TRACE, span_id: PARENT, parent_id: null, ended_ms: 1, duration_ms: 1 }
   spans.write(`${JSON.stringify(record)}\n`.repeat(2_000))
   await collector.asked

@@ -1,12 +1,14 @@
 // A collector of traces, which keeps what it was sent and answers as the test wants.
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { Scope } from './scope.ts'
 
 export interface Collector {
   url: string
   /** What was sent to it, request by request. */
   readonly bodies: Sent[]
+  /** The fields of the request that came last. */
+  fields: IncomingHttpHeaders
   /** How it answers. */
   status: number
   /** Resolves when it is sent something. */
@@ -39,6 +41,7 @@ export async function startCollector(t: Scope): Promise<Collector> {
   const collector = {
     url: '',
     bodies: [] as Sent[],
+    fields: {} as IncomingHttpHeaders,
     status: 200,
     asked: asked.promise,
     hangs: false,
@@ -52,6 +55,7 @@ export async function startCollector(t: Scope): Promise<Collector> {
   const server = createServer(async (request, response) => {
     const text = (await request.toArray()).join('')
     asked.resolve()
+    collector.fields = request.headers
     if (collector.hangs) return
     if (request.url === '/v1/traces' && collector.status === 200) collector.bodies.push(JSON.parse(text))
     response.writeHead(collector.status).end('{}')
