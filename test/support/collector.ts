@@ -15,7 +15,6 @@ export interface Collector {
   asked: Promise<void>
   /** It takes everything, and never answers. */
   hangs: boolean
-  heard(count: number): Promise<void>
 }
 
 interface Sent {
@@ -36,7 +35,6 @@ export interface Span {
 
 /** A collector that takes traces over OTLP/HTTP, as JSON. */
 export async function startCollector(t: Scope): Promise<Collector> {
-  const waiting = new Set<() => void>()
   const asked = Promise.withResolvers<void>()
   const collector = {
     url: '',
@@ -45,12 +43,6 @@ export async function startCollector(t: Scope): Promise<Collector> {
     status: 200,
     asked: asked.promise,
     hangs: false,
-    heard: (count: number) =>
-      new Promise<void>((resolve) => {
-        const look = () => collector.bodies.length >= count && resolve()
-        waiting.add(look)
-        look()
-      }),
   }
   const server = createServer(async (request, response) => {
     const text = (await request.toArray()).join('')
@@ -59,7 +51,6 @@ export async function startCollector(t: Scope): Promise<Collector> {
     if (collector.hangs) return
     if (request.url === '/v1/traces' && collector.status === 200) collector.bodies.push(JSON.parse(text))
     response.writeHead(collector.status).end('{}')
-    for (const look of waiting) look()
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
