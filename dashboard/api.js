@@ -1,5 +1,5 @@
 // Talks to the admin API that this page comes from: signs each call, and reads the stream of events.
-import { signRequest } from './sign.js'
+import { LIFETIME_S, signRequest } from './sign.js'
 
 /** @typedef {import('./sign.js').SigningKey} SigningKey */
 /** @typedef {import('../src/errors.ts').Problem} Problem */
@@ -8,8 +8,13 @@ import { signRequest } from './sign.js'
 /** The sign of life comes every 15 s. */
 const SILENT_MS = 45_000
 const COME_BACK_MS = 1_000
-/** Clocks may differ by this much. */
-const SKEW_S = 5
+/** How far ahead of slotgate a clock may be; behind it, a signature is over at some time. */
+const AHEAD_S = 5
+/**
+ * What was signed before slotgate started, by its clock, it does not take: right after a start a browser whose clock is a
+ * little late is refused with a key that is good.
+ */
+const LATE_MS = 5_000
 
 /** slotgate said no. */
 export class Refused extends Error {
@@ -58,15 +63,21 @@ export class Api {
    */
   async follow(since, { onEvent, onState, onRefused }, signal) {
     let last = since
+    /** @type {number | null} */
+    let refusedSinceMs = null
     while (!signal.aborted) {
       try {
         for await (const event of this.#events(last, signal)) {
+          refusedSinceMs = null
           if (event.kind === 'record') last = event.record.seq
           if (event.kind === 'live') onState('live')
           onEvent(event)
         }
       } catch (error) {
-        if (error instanceof Refused && !error.problem.retryable) return onRefused(error)
+        if (error instanceof Refused && !error.problem.retryable) {
+          refusedSinceMs ??= performance.now()
+          if (performance.now() - refusedSinceMs > LATE_MS) return onRefused(error)
+        }
       }
       if (signal.aborted) return
       onState('lost')
@@ -87,10 +98,12 @@ export class Api {
     })
     if (!response.body) return
     let rest = ''
-    for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader()
+    // Not every browser that can sign has `for await` for this.
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
       clearTimeout(timer)
       timer = setTimeout(() => silence.abort(), SILENT_MS)
-      const lines = (rest + text).split('\n')
+      const lines = (rest + read.value).split('\n')
       rest = lines.pop() ?? ''
       // slotgate writes each event into one such line.
       for (const line of lines) if (line.startsWith('data: ')) yield JSON.parse(line.slice('data: '.length))
@@ -136,7 +149,8 @@ export class Api {
  */
 function withClock(problem, response) {
   const ahead = Math.round((Date.now() - Date.parse(response.headers.get('date') ?? '')) / 1000)
-  if (problem.code !== 'signature_refused' || !(Math.abs(ahead) > SKEW_S)) return problem
-  const hint = `The clock of this browser is ${Math.abs(ahead)} s ${ahead > 0 ? 'ahead of' : 'behind'} that of slotgate; at most ${SKEW_S} s are allowed.`
+  const allowed = ahead > 0 ? AHEAD_S : LIFETIME_S
+  if (problem.code !== 'signature_refused' || !(Math.abs(ahead) > allowed)) return problem
+  const hint = `The clock of this browser is ${Math.abs(ahead)} s ${ahead > 0 ? 'ahead of' : 'behind'} that of slotgate; at most ${allowed} s are allowed.`
   return { ...problem, hint }
 }

@@ -70,20 +70,28 @@ function signIn(message) {
 }
 
 /**
- * @param {Api} api
- * @returns {Promise<KeyView>}
+ * @template T
+ * @param {Promise<T>} answer
+ * @param {string} refused what it means that the signature is not accepted
+ * @returns {Promise<T>}
  * @throws {Error} with a sentence for who holds the key
  */
-async function viewOf(api) {
+async function heard(answer, refused) {
   try {
-    return (await api.get('/v1/key')).key
+    return await answer
   } catch (error) {
     if (!(error instanceof Refused)) throw new Error('slotgate cannot be reached.')
     const { code, detail, hint } = error.problem
-    const words = code === 'signature_refused' ? 'slotgate does not take this key under this id.' : detail
-    throw new Error([words, hint].filter(Boolean).join(' '))
+    throw new Error([code === 'signature_refused' ? refused : detail, hint].filter(Boolean).join(' '))
   }
 }
+
+/**
+ * @param {Api} api
+ * @returns {Promise<KeyView>}
+ */
+const viewOf = async (api) =>
+  (await heard(api.get('/v1/key'), 'slotgate does not take this key under this id.')).key
 
 /**
  * A key in the address was in a terminal, and in the arguments of a process: it is given away for one that nobody has seen.
@@ -99,7 +107,10 @@ async function keyFromAddress() {
   if (id === null) return null
   const brought = await importPrivateKey(fromBase64(said.get('key') ?? ''), id)
   const { privateKey, publicKey } = await generatePair()
-  const { key } = await new Api(brought).post('/v1/keys/ephemeral', { public_key: publicKey })
+  const { key } = await heard(
+    new Api(brought).post('/v1/keys/ephemeral', { public_key: publicKey }),
+    'The key in the address has been used, or its time is over.',
+  )
   return { id: key.id, algorithm: 'ed25519', cryptoKey: privateKey }
 }
 
@@ -110,19 +121,14 @@ async function forget() {
 }
 
 async function begin() {
+  session.abort()
   if (!window.isSecureContext)
     return signIn('The browser signs only on a page that came over TLS or from this machine.')
   try {
     const brought = await keyFromAddress()
     if (brought) await saveKey(brought)
-  } catch (error) {
-    return signIn(
-      error instanceof Refused ? 'The key in the address has been used, or its time is over.' : String(error),
-    )
-  }
-  const key = await loadKey()
-  if (!key) return signIn()
-  try {
+    const key = await loadKey()
+    if (!key) return signIn()
     await open(key, await viewOf(new Api(key)))
   } catch (error) {
     signIn(error instanceof Error ? error.message : String(error))
@@ -145,7 +151,6 @@ async function open(key, view) {
     )
   const around = {
     api,
-    say,
     may: (/** @type {KeyView['allow'][number]} */ action) => view.allow.includes(action),
   }
   /** @type {Map<string, ReturnType<typeof createService>>} */
@@ -155,6 +160,7 @@ async function open(key, view) {
 
   async function look() {
     const { services } = await api.get('/v1/services')
+    if (Object.keys(services).join() !== names.join()) return location.reload()
     await Promise.all(Object.values(services).map((status) => take(status)))
     document.title = titleOf(Object.values(services))
   }
@@ -196,7 +202,9 @@ async function open(key, view) {
 
   /** @param {FeedEvent} event */
   function onEvent(event) {
-    if (event.kind === 'live' || event.kind === 'gap') return lookSoon()
+    // What is shown has no way to what there is now.
+    if (event.kind === 'gap') return location.reload()
+    if (event.kind === 'live') return lookSoon()
     const service = shown.get((event.kind === 'record' ? event.record.service : event.service) ?? '')
     if (event.kind === 'traffic') return service?.measure(event)
     if (event.kind === 'output') return service?.output(event)
@@ -284,4 +292,6 @@ function once(work) {
   return () => void run()
 }
 
+// An address with a key may be pasted where the page is open already; that alone loads nothing.
+window.addEventListener('hashchange', () => void begin())
 void begin()

@@ -24,14 +24,16 @@ export function createHistory(loadEarlier, hasSeveral) {
   let most = SHOWN
   let oldest = Number.POSITIVE_INFINITY
   let newest = 0
+  /** The first record there is: not 1 where full files of the journal were moved away. */
+  let first = 1
 
   async function earlier() {
     more.disabled = true
     try {
       const records = await loadEarlier(oldest)
+      if (records.length === 0) first = oldest
       most += records.length
       put(records)
-      more.hidden = (records.at(-1)?.seq ?? 1) <= 1
     } finally {
       more.disabled = false
     }
@@ -47,15 +49,13 @@ export function createHistory(loadEarlier, hasSeveral) {
     newest = Math.max(newest, records[0]?.seq ?? 0)
     while (list.children.length > most) list.lastElementChild?.remove()
     oldest = Number(list.lastElementChild?.getAttribute('data-seq') ?? oldest)
+    more.hidden = oldest <= first
   }
 
   return {
     element,
     /** @param {readonly JournalRecord[]} records newest first */
-    begin(records) {
-      put(records)
-      more.hidden = oldest <= 1
-    },
+    begin: (records) => put(records),
     /** @param {JournalRecord} record the next one */
     add: (record) => put([record]),
   }

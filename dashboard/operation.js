@@ -4,7 +4,6 @@ import { capital, clock, msText, short } from './words.js'
 
 /** @typedef {import('../src/switch/types.ts').StepEvent} StepEvent */
 /** @typedef {import('../src/switch/types.ts').OutputEvent} OutputEvent */
-/** @typedef {import('../src/errors.ts').Problem} Problem */
 
 /** The last lines are those that matter. */
 const LINES = 200
@@ -13,14 +12,12 @@ export function createOperation() {
   const head = el('p', { class: 'operation-head' })
   const steps = el('ol', { class: 'steps' })
   const output = el('pre', { class: 'output', tabindex: 0, 'aria-label': 'What the release writes' })
-  const problem = el('div', { class: 'problem' })
   const close = el('button', { type: 'button', class: 'plain', onclick: hide }, 'Close')
   const element = el(
     'section',
     { class: 'operation', 'aria-label': 'Operation', hidden: true },
     head,
     steps,
-    problem,
     output,
     close,
   )
@@ -71,7 +68,6 @@ export function createOperation() {
       if (event.operation.since !== last?.operation.since) {
         taken = []
         lines = []
-        show(problem)
       }
       if (taken.at(-1)?.step !== event.operation.step)
         taken.push({ step: event.operation.step, time: event.time })
@@ -85,15 +81,6 @@ export function createOperation() {
         last.operation.release === null || last.operation.release === release ? '' : `${short(release)}: `
       lines = [...lines.slice(1 - LINES), `${whose}${line}`]
       draw()
-    },
-    /**
-     * Says why what was asked for here was not done.
-     *
-     * @param {Problem} refused
-     */
-    explain({ detail, hint }) {
-      show(problem, el('p', { class: 'bad' }, short(detail)), hint && el('p', { class: 'hint' }, short(hint)))
-      if (last && last.state !== 'under way') element.hidden = false
     },
   }
 }

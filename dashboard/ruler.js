@@ -2,7 +2,7 @@
 // Whoever points at a version, or walks there with the arrow keys, reads what a migration to it would close.
 import { el, icon, show, svg } from './dom.js'
 import { draw, layout, roleText } from './picture.js'
-import { ADVICE, rangeText, short } from './words.js'
+import { ADVICE, declaredText, short } from './words.js'
 
 /** @typedef {import('../src/switch/types.ts').AdviceResult} AdviceResult */
 /** @typedef {import('../src/switch/types.ts').ServiceStatus} ServiceStatus */
@@ -148,12 +148,7 @@ export function createRuler(ask) {
 }
 
 /** @param {Row} row */
-function rowWords(row) {
-  const { release, range, fits } = row
-  if (!range) return `${release} (${roleText(row)}) never said which versions it works with.`
-  const end = fits === null ? '' : fits ? ', which fits' : ', which does not fit'
-  return `${release} (${roleText(row)}) works with schema ${rangeText(range)}${end}.`
-}
+const rowWords = (row) => `${row.release} (${roleText(row)}) ${declaredText(row.range, row.fits)}`
 
 /**
  * @param {ServiceStatus} status

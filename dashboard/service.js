@@ -1,11 +1,10 @@
 // One service: its two slots, where its releases stand on the schema, whether there is a way back, and what can be done.
-import { Refused } from './api.js'
-import { confirm } from './dialog.js'
+import { confirm, problemWords } from './dialog.js'
 import { el, icon, show } from './dom.js'
 import { createOperation } from './operation.js'
 import { createRuler } from './ruler.js'
 import { createSlot } from './slot.js'
-import { clock, counted, rangeText, short, since } from './words.js'
+import { clock, counted, declaredText, rangeText, short, since } from './words.js'
 
 /** @typedef {import('../src/switch/types.ts').ServiceStatus} ServiceStatus */
 /** @typedef {import('../src/switch/types.ts').AdviceResult} AdviceResult */
@@ -20,20 +19,20 @@ const SLOTS = /** @type {const} */ (['blue', 'green'])
  * @typedef {object} Around what a service is shown in
  * @property {import('./api.js').Api} api
  * @property {(action: Action) => boolean} may what the key allows
- * @property {(sentence: string) => void} say to whoever looks, and whoever listens
  */
 
 /**
  * @param {string} name
  * @param {Around} around
  */
-export function createService(name, { api, may, say }) {
+export function createService(name, { api, may }) {
   const path = `/v1/services/${encodeURIComponent(name)}`
   const slots = { blue: createSlot('blue'), green: createSlot('green') }
   const ruler = createRuler((to) => api.get(`${path}/advice?to=${to}`))
   const operation = createOperation()
   const facts = el('p', { class: 'facts' })
   const notices = el('ul', { class: 'notices' })
+  const complaint = el('div', { class: 'complaint', role: 'alert' })
   const door = el('p', { class: 'door-words' })
   const button = (/** @type {string} */ words, /** @type {() => Promise<void>} */ act, kind = '') =>
     el('button', { type: 'button', class: kind, onclick: () => void act() }, words)
@@ -43,7 +42,7 @@ export function createService(name, { api, may, say }) {
     rollback: button('Roll back…', rollback),
     deploy: button('Deploy…', deploy),
     pause: button('Pause…', pause),
-    resume: button('Resume', resume, 'primary'),
+    resume: button('Resume…', resume, 'primary'),
   }
   const heading = el('h2', {}, name)
   const element = el(
@@ -64,6 +63,7 @@ export function createService(name, { api, may, say }) {
       ),
     ),
     notices,
+    complaint,
     operation.element,
     el('div', { class: 'slots' }, slots.blue.element, slots.green.element),
     el(
@@ -80,22 +80,20 @@ export function createService(name, { api, may, say }) {
   let advice = null
 
   /**
-   * Carries out what was confirmed. What came of it is in the journal, and so on the page; why nothing did is said here.
+   * Carries out what was confirmed. What came of it is in the journal, and so on the page; why nothing did is said here,
+   * until it is read or something else is done. It may be none of the steps that are shown below: another operation's are.
    *
    * @param {string} action
    * @param {object} body
    * @param {number} [generation]
    */
   async function act(action, body, generation) {
+    show(complaint)
     try {
       await api.post(`${path}/${action}`, body, generation)
     } catch (error) {
-      if (error instanceof Refused) operation.explain(error.problem)
-      say(
-        error instanceof Refused
-          ? `${name}: ${error.problem.detail}`
-          : `${name}: slotgate cannot be reached.`,
-      )
+      const close = el('button', { type: 'button', class: 'plain', onclick: () => show(complaint) }, 'Close')
+      show(complaint, ...problemWords(error), close)
     }
   }
 
@@ -143,17 +141,26 @@ export function createService(name, { api, may, say }) {
   async function deploy() {
     const exclusive = exclusiveField()
     const known = advice?.per_release.filter(({ role }) => role !== 'live') ?? []
+    const declared = el('p', { class: 'quiet', 'aria-live': 'polite' })
     const input = el('input', {
       id: `release-${name}`,
       list: `releases-${name}`,
       autocomplete: 'off',
       spellcheck: 'false',
+      oninput: () => show(declared, declaredWords()),
     })
+    const declaredWords = () => {
+      const said = known.find(({ release }) => release === input.value.trim())
+      return (
+        said && `When it was last asked: ${short(said.release)} ${declaredText(said.range, said.fits_now)}`
+      )
+    }
     const field = el(
       'div',
       { class: 'field' },
       el('label', { for: input.id }, 'Release'),
       input,
+      declared,
       el(
         'datalist',
         { id: `releases-${name}` },
@@ -191,8 +198,13 @@ export function createService(name, { api, may, say }) {
     if (answer) await act('pause', body, status?.generation)
   }
 
-  function resume() {
-    return act('resume', {})
+  async function resume() {
+    const answer = await confirm({
+      title: `Resume ${name}`,
+      lead: 'The requests that wait go on in their order, and new ones wait no longer.',
+      action: 'Resume',
+    })
+    if (answer) await act('resume', {})
   }
 
   function showButtons() {

@@ -4,7 +4,7 @@
 export const TAG = 'slotgate-admin-v1'
 
 const LABEL = 'slotgate'
-const LIFETIME_S = 60
+export const LIFETIME_S = 60
 const MIN_SECRET_BYTES = 32
 const COMPONENTS = ['@method', '@authority', '@path', '@query', 'content-digest', 'content-type', 'if-match']
 

@@ -42,6 +42,17 @@ export const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's
 export const rangeText = ({ min, max }) => (min === max ? `${min}` : `${min}–${max}`)
 
 /**
+ * @param {Range | null} range that a release declared
+ * @param {boolean | null} fits the schema as it is
+ * @returns {string} the end of a sentence that begins with the release
+ */
+export function declaredText(range, fits) {
+  if (!range) return 'never said which versions it works with.'
+  const end = fits === null ? '' : fits ? ', which fits' : ', which does not fit'
+  return `works with schema ${rangeText(range)}${end}.`
+}
+
+/**
  * A whole commit is too long to read.
  *
  * @param {string} words a release, or a sentence about some
@@ -122,7 +133,7 @@ function reasonIn({ reasons }) {
 /** @param {JournalRecord} record */
 const placeOf = ({ release = 'It', slot }) => `${release}${slot ? ` in ${slot}` : ''}`
 
-/** @type {Partial<Record<JournalRecord['event'], (record: JournalRecord) => Told>>} */
+/** @type {Record<Exclude<JournalRecord['event'], keyof typeof MOODS>, (record: JournalRecord) => Told>} */
 const SENTENCES = {
   slotgate_started: () => told('dot', 'plain', 'slotgate started.'),
   slotgate_stopped: () => told('dot', 'plain', 'slotgate stopped.'),
@@ -172,6 +183,9 @@ const SENTENCES = {
         : `Paused: new requests wait${typeof until === 'string' ? ` until ${clock(until)} UTC` : ''}.`,
     ),
   resumed: () => told('dot', 'good', 'Resumed: requests go on.'),
+  preview_opened: ({ until }) =>
+    told('dot', 'plain', `A link to the idle slot was made; it is good until ${clock(text(until))} UTC.`),
+  previews_ended: () => told('dot', 'plain', 'No link to the idle slot is good any more.'),
   taken_over: (record) =>
     told('dot', 'plain', `${placeOf(record)} runs on; this slotgate has taken it over.`),
   bake_passed: ({ release = '' }) => told('ok', 'good', `${release} has passed its trial.`),
@@ -180,7 +194,7 @@ const SENTENCES = {
     told('dot', 'plain', `What an earlier slotgate had left of ${release} was ended.`),
 }
 
-/** Those that have their own sentence. */
+/** Those whose records have a sentence. */
 const MOODS = /** @type {const} */ ({
   schema_version_changed: 'warning',
   schema_version_regressed: 'bad',
@@ -200,7 +214,7 @@ const MOOD_ICONS = { good: 'ok', bad: 'bad', warning: 'warning', plain: 'dot' }
  * @returns {Told}
  */
 export function tell(record) {
-  const words = SENTENCES[record.event]
+  const [, words] = Object.entries(SENTENCES).find(([event]) => event === record.event) ?? []
   if (words) return words(record)
   const [, mood = 'plain'] = Object.entries(MOODS).find(([event]) => event === record.event) ?? []
   return told(MOOD_ICONS[mood], mood, text(record.sentence) || capital(record.event.replaceAll('_', ' ')))

@@ -44,6 +44,12 @@ t.test('the address opens the page with a key that may only read', { skip }, asy
   const second = await (await browser.newContext()).newPage()
   await second.goto(url)
   await second.getByText('The key in the address has been used, or its time is over.').waitFor()
+  const { url: another } = await addressOf(world)
+  await second.evaluate((address) => {
+    location.href = address
+  }, another)
+  await second.locator('[data-slot=blue]').getByText('r42').waitFor()
+  t.equal(second.url(), `${world.adminUrl}/`, 'pasted where the page is open, it opens it as well')
   await page.reload()
   await page.locator('[data-slot=blue]').getByText('r42').waitFor()
 })

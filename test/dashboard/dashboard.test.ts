@@ -1,5 +1,5 @@
 // The journey of somebody at the dashboard, in a real browser, with real releases behind it.
-import { readFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import type { Page } from 'playwright-core'
 import t from 'tap'
@@ -167,13 +167,18 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
   await t.test('a release is deployed by its name, and a boot that fails says so', async (t) => {
     await world.addRelease('r45', { min: 44, max: 45, exitOnBoot: 1 })
     await button(page, 'Deploy…').click()
-    await page.getByRole('dialog').getByLabel('Release').fill('r45')
-    await page.getByRole('dialog').getByRole('button', { name: 'Deploy', exact: true }).click()
+    const dialog = page.getByRole('dialog')
+    await dialog.getByLabel('Release').fill('r42')
+    await dialog.getByText('r42 works with schema 42–43, which does not fit.').waitFor()
+    await dialog.getByLabel('Release').fill('r45')
+    t.notMatch(await dialog.innerText(), /works with schema/)
+    await dialog.getByRole('button', { name: 'Deploy', exact: true }).click()
     await page.locator('.operation[data-state=failed]').waitFor()
     t.match(await page.locator('.operation').innerText(), /Deploy of r45[\s\S]*failed/)
     t.match(await page.locator('.operation .output').innerText(), /cannot find the configuration/)
     t.match(await record(page, 'boot_failed').innerText(), /^Release r45 did not start: [^.]+\.$/m)
     t.equal(await role(page, 'blue'), 'live')
+    await page.getByRole('alert').getByText('Release r45 did not start').waitFor()
   })
 
   await t.test('a pause holds requests, is seen, and ends', async (t) => {
@@ -186,7 +191,8 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
       .waitFor()
     const held = world.get()
     await page.locator('.notices').getByText('1 request held').waitFor()
-    await button(page, 'Resume').click()
+    await button(page, 'Resume…').click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Resume', exact: true }).click()
     t.equal((await held).status, 200)
     await page
       .locator('.notices')
@@ -197,7 +203,7 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
 
   await t.test('nothing on the page is a serious barrier, light or dark, wide or narrow', async (t) => {
     for (const colorScheme of ['light', 'dark'] as const) {
-      for (const width of [400, 1280]) {
+      for (const width of [400, 3840]) {
         await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })
         await page.setViewportSize({ width, height: 800 })
         t.same(await barriers(page), [], `${colorScheme} ${width}`)
@@ -301,16 +307,48 @@ t.test('it comes back after slotgate did, with what happened meanwhile', { skip 
   await world.deploy('r42')
   const { port } = world.doors.admin
   const page = await (await openBrowser(t)).newPage()
+  // As in browsers that sign, and have no `for await` for streams.
+  await page.addInitScript(() => {
+    Reflect.deleteProperty(ReadableStream.prototype, Symbol.asyncIterator)
+  })
   await page.goto(world.adminUrl)
   await loadKey(page, world)
-  await page.locator('#connection[data-state=live]').waitFor()
+  const connection = (state: 'live' | 'lost') => page.locator(`#connection[data-state=${state}]`)
+  await connection('live').waitFor()
   await close()
-  await page.locator('#connection[data-state=lost]').waitFor()
+  await connection('lost').waitFor()
   world.adminPort = port
-  await world.start(t)
-  await page.locator('#connection[data-state=live]').waitFor()
+  // A clock that is a little late: what it signs first was signed before slotgate started.
+  await page.evaluate(() => {
+    const now = Date.now
+    Date.now = () => now() - 2_000
+  })
+  const closeAgain = await world.start(t)
+  await connection('live').waitFor()
   await record(page, 'slotgate_started').waitFor()
   t.equal(await page.locator('.record[data-event=slotgate_stopped]').count(), 1)
+  t.ok(
+    world.logLines.some((line) => line.includes('signed before slotgate started')),
+    'the clock was late indeed',
+  )
+
+  await closeAgain()
+  await rm(world.stateDir, { recursive: true })
+  const closeOnceMore = await world.start(t)
+  await page.locator('.record[data-event=flipped]').waitFor({ state: 'detached' })
+  await record(page, 'slotgate_started').waitFor()
+  t.equal(await page.locator('.record').count(), (await world.history()).length, 'another journal')
+
+  await connection('live').waitFor()
+  await closeOnceMore()
+  world.services = [
+    '  shop:',
+    '    slots:',
+    '      blue: { public: "http://127.0.0.1:1", internal: "http://127.0.0.1:2" }',
+    '      green: { public: "http://127.0.0.1:3", internal: "http://127.0.0.1:4" }',
+  ]
+  await world.start(t)
+  await page.getByRole('heading', { name: 'shop' }).waitFor()
 })
 
 t.test('a tab that nobody looks at asks nothing, and catches up', { skip }, async (t) => {
@@ -329,11 +367,21 @@ t.test('a tab that nobody looks at asks nothing, and catches up', { skip }, asyn
   const ended = page.waitForEvent('requestfailed', (request) => request.url().includes('/v1/events'))
   await look('hidden')
   await ended
+  const more = button(page, 'Show earlier')
+  t.equal(await more.isVisible(), false, 'all that there is, is shown')
+  for (let turn = 0; turn < 30; turn++) {
+    await world.pause()
+    await world.resume()
+  }
   await world.deploy('r42')
   t.equal(await page.locator('.record[data-event=flipped]').count(), 0)
   await look('visible')
   await record(page, 'flipped').waitFor()
   await page.locator('[data-slot=blue][data-role=live]').waitFor()
+  t.equal(await page.locator('.record[data-event=slotgate_started]').count(), 0, 'the page stays short')
+  await more.click()
+  await page.locator('.record[data-event=slotgate_started]').waitFor()
+  t.equal(await more.isVisible(), false)
 })
 
 t.test('nothing is wider than a telephone, whatever releases are called', { skip }, async (t) => {
