@@ -10,7 +10,7 @@ import { numberOf } from './http1/names.ts'
 import { requestFields, withPrefix } from './http1/outgoing.ts'
 import type { Request } from './http1/request.ts'
 import type { Known } from './known.ts'
-import { isLink, linkAnswer, mayPreview, withoutPass } from './preview.ts'
+import { isLink, linkAnswer, mayPreview, withoutPasses } from './preview.ts'
 import type { Answer, Refused } from './refuse.ts'
 import { createRequestId } from './request-id.ts'
 import type { Route } from './route.ts'
@@ -191,9 +191,8 @@ export abstract class Journey implements Known, Refused, Waiter {
   }
 
   /** @returns the fields that the app of this service gets */
-  protected fieldsTo(route: Route, fields: string): string {
-    const { service, isPreview } = route
-    const own = isPreview ? withoutPass(fields, route) : fields
+  protected fieldsTo({ service }: Route, fields: string): string {
+    const own = this.front.passes === null ? fields : withoutPasses(fields)
     return service.stripPrefix ? withPrefix(own, service.pathPrefix) : own
   }
 

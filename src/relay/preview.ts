@@ -7,8 +7,11 @@ import { dateField } from './http1/outgoing.ts'
 import type { Answer } from './refuse.ts'
 import { pathOf, type Route } from './route.ts'
 
+/** What all passes in cookies begin with. */
+const COOKIE = 'slotgate-preview-'
+
 /** Services may share a host. */
-const cookieOf = ({ service }: Route): string => `slotgate-preview-${service.name}`
+const cookieOf = ({ service }: Route): string => COOKIE + service.name
 
 /** Lives as long as the door. */
 export class Passes {
@@ -49,12 +52,15 @@ export function mayPreview(fields: string, preview: Route, passes: Passes): bool
     .some((pair) => pair.startsWith(start) && passes.secondsLeft(pair.slice(start.length), preview) > 0)
 }
 
-/** @returns the fields without the pass: an app has no use for it, and might log it */
-export function withoutPass(fields: string, preview: Route): string {
-  const start = `${cookieOf(preview)}=`
+/**
+ * @returns the fields without any pass: an app has no use for one, might log it, and is not to have that of another service,
+ *   which a browser sends as well where they share a host
+ */
+export function withoutPasses(fields: string): string {
+  if (!fields.includes(COOKIE)) return fields
   return fields.replace(COOKIES, (line: string, value: string) => {
     const pairs = pairsOf(value)
-    const others = pairs.filter((pair) => !pair.startsWith(start))
+    const others = pairs.filter((pair) => !pair.startsWith(COOKIE))
     if (others.length === pairs.length) return line
     return others.length === 0 ? '' : `Cookie: ${others.join('; ')}\r\n`
   })
