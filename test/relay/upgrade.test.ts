@@ -17,6 +17,7 @@ import {
   GET,
   hasAnswer,
   OK,
+  refusedAddress,
   SMUGGLED,
   startApp,
   startRawApp,
@@ -150,6 +151,15 @@ t.test('interim answers to an upgrade reach the client', async (t) => {
   )
   const text = await client.until((text) => text.includes('101 Switching') && text.endsWith('\r\n\r\n'))
   t.match(text, /^HTTP\/1\.1 103 Early Hints\r\nlink: <\/a\.css>\r\n\r\nHTTP\/1\.1 101/i)
+})
+
+t.test('an upgrade that got no answer has no time of one', async (t) => {
+  const bench = await startRelay(t)
+  await bench.promote(await refusedAddress(t))
+  t.equal(statusOf(await dial(t, bench.port, UPGRADE).closed()), 502)
+  t.notOk('upstream_ms' in (await bench.logged(() => true)))
+  const [counted] = bench.relay.meter.counted()
+  t.equal(counted?.head.sumMs, 0)
 })
 
 t.test('a 101 with two Sec-WebSocket-Accept is a 502', async (t) => {

@@ -204,11 +204,9 @@ export class Tunnel extends Journey {
     this.#ask = ask
     this.#expect(connectTimeoutMs, appIsLate)
     ask.once('socket', (socket) => socket.once('connect', () => this.#expect(upstreamTimeoutMs, appIsLate)))
-    try {
-      return await promise
-    } finally {
-      this.upstreamMs = this.ageMs - startedMs
-    }
+    const answered = await promise
+    this.upstreamMs = this.ageMs - startedMs
+    return answered
   }
 
   /**
