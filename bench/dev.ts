@@ -21,6 +21,8 @@ const LOOK_MS = 2
 const WITHIN_MS = 20_000
 
 const folder = mkdtempSync(join(tmpdir(), 'slotgate-bench-dev-'))
+/** Not in the folder, where it would be seen to change. */
+const bootFile = `${folder}.boot`
 const cluster = await openDatabase()
 const database = await createFreshDatabase(cluster.url, 'bench_dev')
 const env = { ...process.env, DATABASE_URL: database.url }
@@ -28,30 +30,35 @@ const port = await freePort()
 let dev: ChildProcess | undefined
 try {
   save(0)
-  const own: number[] = []
-  const whole: number[] = []
-  const parts: Record<string, number>[] = []
+  const alone: number[] = []
+  const runs: Saved[] = []
   dev = await startDev()
   for (let run = 1; run <= Number(values.runs); run++) {
     // In turns, so that a busy moment is everybody's.
-    own.push(await bootAlone())
-    const saved = await saveAndWait(run)
-    whole.push(saved.tookMs)
-    parts.push(saved.parts)
+    alone.push(await bootAlone())
+    runs.push(await saveAndWait(run))
   }
-  report(own, whole, parts)
+  report(alone, runs)
 } finally {
   dev?.kill('SIGTERM')
   if (dev) await once(dev, 'exit')
   await database.drop()
   await cluster.stop()
   rmSync(folder, { recursive: true })
+  rmSync(bootFile, { force: true })
 }
 
-/** The example's first release, with a line that differs. */
+/** The example's first release, with a line that differs, and lines that say when it began and when it was up. */
 function save(version: number): void {
   const app = join(ROOT, 'example', 'releases', 'r1', 'app.ts')
-  writeFileSync(join(folder, 'app.ts'), `// version ${version}\nimport ${JSON.stringify(app)}\n`)
+  const lines = [
+    `// version ${version}`,
+    `import { writeFileSync } from 'node:fs'`,
+    `import ${JSON.stringify(app)}`,
+    'const { timeOrigin } = performance',
+    `writeFileSync(${JSON.stringify(bootFile)}, JSON.stringify([timeOrigin, timeOrigin + performance.now()]))`,
+  ]
+  writeFileSync(join(folder, 'app.ts'), `${lines.join('\n')}\n`)
 }
 
 /** Up with the migration that the first release needs, run and promoted by hand. */
@@ -101,28 +108,33 @@ function isHealthy(internalPort: number): Promise<boolean> {
   })
 }
 
+/** What one save took, in ms. */
 interface Saved {
-  /** Until the new code was live, in ms, and where that went by what the journal says. */
-  tookMs: number
+  /** Until the new code was live. */
+  whole: number
+  /** Of that, the app from its first instruction until it listened on both ports, in this very boot. */
+  boot: number
+  /** Where the rest went. */
   parts: Record<string, number>
 }
 
-/** Saves, and lets nobody ask for anything meanwhile: the journal says when what happened. */
+/** Saves, and lets nobody ask for anything meanwhile: the app and the journal say when what happened. */
 async function saveAndWait(version: number): Promise<Saved> {
   const before = await releaseThatAnswers()
-  const savedMs = Date.now()
+  const saved = performance.timeOrigin + performance.now()
   save(version)
-  const at = await until(async () => eventsSince(savedMs), 20)
+  const { booted = 0, staged = 0, flipped = 0 } = await until(async () => eventsSince(saved), 20)
   // It is written down a moment before it happens.
   await until(async () => (await releaseThatAnswers()) !== before)
   // What is retired ends, so that the next run has the cores for itself.
   await pause(500)
-  const { booting = 0, booted = 0, staged = 0, flipped = 0 } = at
+  const [began, up] = JSON.parse(readFileSync(bootFile, 'utf8'))
   return {
-    tookMs: flipped - savedMs,
+    whole: flipped - saved,
+    boot: up - began,
     parts: {
-      'seen, settled, spawned': booting - savedMs,
-      'booted and seen to be healthy': booted - booting,
+      'seen, settled, started': began - saved,
+      'seen to be healthy': booted - up,
       staged: staged - booted,
       'asked, asked again, flipped': flipped - staged,
     },
@@ -134,30 +146,43 @@ async function releaseThatAnswers(): Promise<string | null> {
 }
 
 /** @returns when each event of the switch happened; null: it has not yet */
-function eventsSince(savedMs: number): Record<string, number> | null {
+function eventsSince(saved: number): Record<string, number> | null {
   const text = readFileSync(join(folder, '.slotgate', 'dev', 'state', 'journal.jsonl'), 'utf8')
   const records = text
     .split('\n')
     .slice(0, -1)
     .map((line) => JSON.parse(line))
   const at = Object.fromEntries(records.map(({ event, time }) => [event, Date.parse(time)]))
-  return (at.flipped ?? 0) >= savedMs ? at : null
+  return (at.flipped ?? 0) >= saved ? at : null
 }
 
-/** The least of each, too: on a machine that has other things to do, it is what says most. */
-function report(own: number[], whole: number[], parts: Record<string, number>[]): void {
-  const line = (name: string, times: readonly number[], least = Math.min(...times)) => {
+/**
+ * What is beyond the app's own boot is told of each boot by itself: two boots differ by more than that. The app alone is for
+ * comparison; and the least of each, which says most on a machine that has other things to do.
+ */
+function report(alone: number[], runs: Saved[]): void {
+  const line = (name: string, times: readonly number[]) => {
     const [middle, high] = [median(times), quantile(times, 0.95)].map((ms) => `${ms.toFixed(0)} ms`)
-    console.log(`${name.padEnd(34)} median ${middle}, p95 ${high}, least ${least.toFixed(0)} ms`)
+    console.log(`${name.padEnd(34)} median ${middle}, p95 ${high}, least ${Math.min(...times).toFixed(0)} ms`)
   }
-  line("the app's own boot", own)
-  line('from the save to the new code', whole)
-  const beyond = whole.map((ms, run) => ms - (own[run] ?? Number.NaN))
-  line("beyond the app's own boot", beyond, Math.min(...whole) - Math.min(...own))
-  for (const name of Object.keys(parts[0] ?? {})) {
+  const timesOf = (of: (run: Saved) => number) => runs.map(of)
+  line('the app, started alone', alone)
+  line(
+    'from the save to the new code',
+    timesOf(({ whole }) => whole),
+  )
+  line(
+    "  the app's own boot",
+    timesOf(({ boot }) => boot),
+  )
+  line(
+    "  beyond the app's own boot",
+    timesOf(({ whole, boot }) => whole - boot),
+  )
+  for (const name of Object.keys(runs[0]?.parts ?? {})) {
     line(
-      `  ${name}`,
-      parts.map((part) => part[name] ?? Number.NaN),
+      `    ${name}`,
+      timesOf(({ parts }) => parts[name] ?? Number.NaN),
     )
   }
 }

@@ -17,7 +17,7 @@ import { mustBeFree } from '../relay/sharing.ts'
 import type { Session } from './session.ts'
 
 /** How often a boot is looked at: half of this is what a change waits for on average. */
-const HEALTH_INTERVAL_MS = 20
+const HEALTH_INTERVAL_MS = 10
 /** A migration that somebody runs by hand is seen so soon. */
 const SCHEMA_INTERVAL_MS = 1_000
 const HOLD = { withinMs: 10_000, requests: 1_000, nothingLive: true }

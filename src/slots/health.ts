@@ -9,6 +9,8 @@ import { ask, askStatus, describeFailure } from './ask.ts'
 
 /** An app opens its ports one after the other; without an internal one for so long, it has none. */
 const ONE_PORT_MS = 1_000
+/** An app that logs what it is asked is not to be flooded meanwhile. */
+const ONE_PORT_LOOK_MS = 100
 
 /** @returns null when healthy, else why not, in a few words */
 export async function checkHealth(
@@ -22,9 +24,11 @@ export async function checkHealth(
     const status = isPublic ? await askStatus(question) : (await ask(question)).status
     return status === 200 || (isPublic && status < 500) ? null : `${path} answers ${status}`
   } catch (error) {
-    return `${path} cannot be asked: ${messageOf(error)}`
+    return unasked(path, messageOf(error))
   }
 }
+
+const unasked = (path: string, why: string): string => `${path} cannot be asked: ${why}`
 
 /** @returns null when something accepts connections there, else why not */
 export function checkAccepts(address: Address, withinMs: number): Promise<string | null> {
@@ -54,7 +58,9 @@ export async function waitHealthy(
 ): Promise<string | null> {
   const until = performance.now() + health.withinMs
   for (;;) {
-    const problem = await checkHealth(internal, health, role)
+    // For most of a boot nobody listens, and to connect costs little.
+    const refused = await checkAccepts(internal, health.timeoutMs)
+    const problem = refused ? unasked(health.path, refused) : await checkHealth(internal, health, role)
     const unready = problem ?? (await publicProblem(publicAddress, health))
     if (unready === null || signal.aborted || performance.now() >= until) return unready
     await pause(health.intervalMs)
@@ -75,7 +81,7 @@ export async function waitForOnePort(
     const problem = isOpen ? '' : await checkHealth(publicAddress, { ...health, port: 'public' }, role)
     sinceMs = problem === null ? (sinceMs ?? performance.now()) : null
     if (sinceMs !== null && performance.now() - sinceMs >= ONE_PORT_MS) return
-    await pause(health.intervalMs)
+    await pause(ONE_PORT_LOOK_MS)
   }
   return new Promise(() => {})
 }
