@@ -140,7 +140,7 @@ t.test(
 )
 
 t.test(
-  'the instructions for an agent have every refusal of the gate, every exit code and every verdict of advice',
+  'the instructions for an agent have what the code has to keep, every refusal, exit code and verdict of advice',
   async (t) => {
     const instructions = page('deploy/AGENTS.md')
     const named = rowsOf(section(instructions, 'Refusals')).flatMap((row) =>
@@ -152,6 +152,16 @@ t.test(
       Number(exit),
     )
     t.strictSame(exits, Object.values(EXIT))
+    const [, verdicts = ''] = /type AdviceVerdict = (.+)/.exec(readText('src/gate/advice.ts')) ?? []
+    t.strictSame(
+      namesOf(section(instructions, 'A migration')).toSorted(),
+      [...verdicts.replaceAll("'", '').split(' | '), 'null'].toSorted(),
+    )
+    const kept = section(instructions, 'What the code has to keep')
+    for (const row of rowsOf(section(page('docs/contract.md'), 'The status'))) {
+      const [field = ''] = namesOf(row)
+      if (row.includes(', required |')) t.match(kept, `\`${field}\``)
+    }
   },
 )
 
