@@ -4,6 +4,7 @@
 /** @typedef {import('../src/switch/types.ts').SlotView} SlotView */
 /** @typedef {import('../src/switch/types.ts').SchemaView} SchemaView */
 /** @typedef {import('../src/contract.ts').Range} Range */
+/** @typedef {import('../src/slots/table.ts').ClaimCounts} ClaimCounts */
 /** @typedef {import('./dom.js').Icon} Icon */
 
 const UNITS = /** @type {const} */ ([
@@ -168,12 +169,17 @@ const SENTENCES = {
       'bad',
       `The gate refused: ${record.release ?? ''} was not ${done(record.operation)}. ${reasonIn(record)}`,
     ),
-  drained: ({ release = '', cut, took_ms: tookMs }) =>
-    told(
-      number(cut) > 0 ? 'warning' : 'dot',
-      number(cut) > 0 ? 'warning' : 'plain',
-      `${release} has finished its requests after ${msText(number(tookMs))}${number(cut) > 0 ? `; ${number(cut)} were cut` : ''}.`,
-    ),
+  drained: ({ release = '', cut, took_ms: tookMs }) => {
+    const { requests = 0, tunnels = 0 } = /** @type {Partial<ClaimCounts>} */ (cut ?? {})
+    const took = msText(number(tookMs))
+    return requests + tunnels === 0
+      ? told('dot', 'plain', `${release} has finished its requests after ${took}.`)
+      : told(
+          'warning',
+          'warning',
+          `The drain of ${release} was over after ${took}: ${counted(requests, 'request')} and ${counted(tunnels, 'tunnel')} were cut.`,
+        )
+  },
   paused: ({ exclusive, release = '', until }) =>
     told(
       'pause',

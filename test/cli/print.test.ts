@@ -369,8 +369,16 @@ t.test('the journal reads downwards, the newest last', async (t) => {
     record({ event: 'paused' }),
     record({ event: 'paused', until: '2026-11-22T12:01:00.000Z' }),
     record({ event: 'resumed', exclusive: true, release: 'r43' }),
+    record({ event: 'drained', cut: { requests: 0, tunnels: 0 } }),
+    record({ event: 'drained', cut: { requests: 1, tunnels: 2 } }),
   ].map((one) => printHistory([one], plain).replace(/^.* by /, ''))
-  t.same(lines, ['ops', 'ops  until 2026-11-22 12:01:00', 'ops  for an exclusive switch'])
+  t.same(lines, [
+    'ops',
+    'ops  until 2026-11-22 12:01:00',
+    'ops  for an exclusive switch',
+    'ops',
+    'ops  cut: 1 request, 2 tunnels',
+  ])
   t.equal(printHistory([], plain), 'The journal is empty.')
 })
 

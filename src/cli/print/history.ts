@@ -1,6 +1,7 @@
 // The journal as lines: when, what, where, who.
 import type { JournalRecord } from '../../journal/record.ts'
-import { columns, type Style, span, tame } from '../style.ts'
+import type { ClaimCounts } from '../../slots/table.ts'
+import { columns, counted, type Style, span, tame } from '../style.ts'
 
 /** What an event is about beyond its names, where one fact says it. */
 function detailOf({
@@ -11,18 +12,26 @@ function detailOf({
   sentence,
   from,
   delay_ms: delayMs,
+  cut,
   until,
   exclusive,
 }: JournalRecord): string {
   if (typeof until === 'string') return `until ${timeOf(until)}`
   if (exclusive === true && event !== 'flipped') return 'for an exclusive switch'
   if (event === 'restarting' && typeof delayMs === 'number') return `in ${span(delayMs)}`
+  if (event === 'drained') return cutText(cut)
   const facts = event === 'flipped' ? [operation, fromText(from)] : [operation, code, detail ?? sentence]
   return facts.flatMap((fact) => (typeof fact === 'string' && fact !== '' ? [tame(fact)] : [])).join(': ')
 }
 
 const fromText = (from: unknown): string =>
   typeof from === 'object' && from !== null && 'release' in from ? `from ${String(from.release)}` : ''
+
+/** @param cut what a drain had to cut at its limit, as the journal has it */
+function cutText(cut: unknown): string {
+  const { requests = 0, tunnels = 0 } = (cut ?? {}) as Partial<ClaimCounts>
+  return requests + tunnels === 0 ? '' : `cut: ${counted(requests, 'request')}, ${counted(tunnels, 'tunnel')}`
+}
 
 const COLOURED: Partial<Record<JournalRecord['event'], 'green' | 'red' | 'yellow'>> = {
   flipped: 'green',
