@@ -138,6 +138,8 @@ const SYSTEM_ERRORS: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'the connection was reset',
   UND_ERR_SOCKET: 'the connection ended early',
+  UND_ERR_HEADERS_TIMEOUT: 'no answer came in time',
+  UND_ERR_BODY_TIMEOUT: 'its answer began, and nothing more came',
   ENOENT: 'there is no such socket',
   EACCES: 'permission denied',
 }

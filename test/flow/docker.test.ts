@@ -4,6 +4,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
+import { engineAt } from '../../src/slots/drivers/engine.ts'
+import { startRawApp } from '../relay/support.ts'
 import { testDriver } from '../support/driver-tests.ts'
 import { openEngine } from '../support/engine.ts'
 import { serveRegistry } from '../support/registry.ts'
@@ -43,6 +45,16 @@ testDriver(t, {
     return { world, node: [], addRelease }
   },
 })
+
+/** The lines of a service in the config, of its own path. */
+const serviceLines = (world: World, name: string): string[] => [
+  `  ${name}:`,
+  `    path_prefix: /${name}`,
+  '    releases:',
+  ...world.driver.map((line) => `      ${line}`),
+  `      command: ${JSON.stringify(world.command)}`,
+  `      env: ${JSON.stringify({ WORLD: world.folder })}`,
+]
 
 type Inspected = {
   Name: string
@@ -200,18 +212,39 @@ t.test('at a start, leftovers are ended and other people’s containers are not'
   }
   const { Id } = (await ask('POST', '/containers/create', foreign)) as { Id: string }
   t.teardown(() => ask('DELETE', `/containers/${Id}?force=1`))
+  // As of an image that was made of r42, to look into it.
+  const former = (await containersOf(world)).find(({ Name }) => Name.includes('-r42-'))
+  const alike = { Image: engine.image, Cmd: stay, Labels: former?.Config.Labels }
+  const copy = (await ask('POST', '/containers/create', alike)) as { Id: string }
+  t.teardown(() => ask('DELETE', `/containers/${copy.Id}?force=1`))
   served.kill('SIGKILL')
   await served.exited
   // Who was previous is sick, so it is not taken over.
   await writeFile(join(world.folder, 'r42.sick'), '')
+  // Another service of the same engine looks for leftovers at the same time.
+  world.services = [...serviceLines(world, 'invoices'), ...serviceLines(world, 'shop')]
   await world.spawn(t)
+  t.notOk(world.logLines.find((line) => line.includes('is ended later')))
   t.match(await world.status(), { live: { release: 'r43', taken_over: true }, idle: { pid: null } })
   const left = await containersOf(world)
-  t.same(
-    left.map(({ Config }) => Config.Labels['slotgate.release']),
-    ['r43'],
+  t.match(
+    left.map(({ Name }) => Name).filter((name) => name.startsWith('/slotgate')),
+    [/-r43-/],
   )
-  t.match(await ask('GET', `/containers/${Id}/json`), { Id })
+  for (const id of [Id, copy.Id]) t.match(await ask('GET', `/containers/${id}/json`), { Id: id })
+})
+
+t.test('an engine that falls silent in the middle is not waited for', async (t) => {
+  const { address } = await startRawApp(t, (socket) => {
+    socket.once('data', () =>
+      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n'),
+    )
+  })
+  const pull = { method: 'POST', path: '/images/create?fromImage=shop:r42', silentMs: 100 } as const
+  await t.rejects(engineAt(address).ask(pull), {
+    code: 'engine_unusable',
+    message: /nothing more came/,
+  })
 })
 
 t.test('an engine that is away is told as such', async (t) => {

@@ -30,6 +30,8 @@ import { identifyByName, withRelease } from './source.ts'
 
 /** A leftover serves nobody any more; it gets a moment to end what it does. */
 const END_WITHIN_MS = 5_000
+/** An engine that pulls tells of each piece; one whose registry hangs would keep the service's lock for ever. */
+const PULL_SILENT_MS = 5 * 60_000
 /** How much is kept of what the engine tells of a pull. */
 const LAST_WORDS = 16 * 1024
 /** What the engine keeps of a container's output; what matters of it is in the log of slotgate. */
@@ -114,8 +116,9 @@ async function pullIfMissing(engine: Engine, { release, image, signal }: Pull): 
   const name = encodeURIComponent(image)
   try {
     if (await exists(engine, `/images/${name}/json`)) return
-    const pull = { method: 'POST', path: `/images/create?fromImage=${name}`, withinMs: 0, signal } as const
-    const problem = await problemOfPull(engine.follow(pull))
+    const path = `/images/create?fromImage=${name}`
+    const limits = { withinMs: PULL_SILENT_MS, silentMs: PULL_SILENT_MS, signal }
+    const problem = await problemOfPull(engine.follow({ method: 'POST', path, ...limits }))
     if (problem !== null) throw new EngineRefusal(500, problem)
   } catch (error) {
     if (signal.aborted) throw bootError({ release, signal }, NOT_WANTED)
@@ -166,7 +169,7 @@ async function start(
     ...bootVariables(options, request, facts, isHost ? LOOPBACK : EVERY_INTERFACE),
   }
   const ports = [facts.port, facts.internalPort]
-  const container = await run(engine, release, `slotgate-${service}-${release}-${facts.bootId.slice(0, 8)}`, {
+  const container = await run(engine, release, nameFor(service, release, facts.bootId), {
     Image: image,
     ...(releases.command && { Cmd: releases.command.map((part) => withRelease(part, release)) }),
     Env: Object.entries(variables).map(([name, value]) => `${name}=${value}`),
@@ -213,6 +216,9 @@ async function start(
       whenListed(facts.port, listeningPorts, { untilMs: sinceMs + withinMs, intervalMs, signal }),
   }
 }
+
+const nameFor = (service: string, release: string, bootId: string): string =>
+  `slotgate-${service}-${release}-${bootId.slice(0, 8)}`
 
 interface Waiting {
   untilMs: number
@@ -334,10 +340,8 @@ async function removeLeftovers(
     JSON.stringify({ label: [`${LABEL.state}=${await identityOf(stateDir)}`] }),
   )
   const path = `/containers/json?all=1&filters=${filters}`
-  const ours = (await engine.ask({ method: 'GET', path })) as { Id: string; Labels: Record<string, string> }[]
-  const leftovers = ours.filter(
-    ({ Labels }) => Labels[LABEL.run] !== RUN && !keep.has(Labels[LABEL.boot] ?? ''),
-  )
+  const labelled = (await engine.ask({ method: 'GET', path })) as Listed[]
+  const leftovers = labelled.filter((container) => isLeftover(container, keep))
   if (leftovers.length > 0)
     log.warn(
       { service, containers: leftovers.map(({ Id }) => Id) },
@@ -347,4 +351,16 @@ async function removeLeftovers(
     await stopContainer(engine, Id, END_WITHIN_MS)
     await removeContainer(engine, Id)
   }
+}
+
+interface Listed {
+  Id: string
+  Names: string[]
+  Labels: Record<string, string>
+}
+
+/** An image that somebody made of a container has its labels, and so has what runs from that; the name is of this one alone. */
+function isLeftover({ Names, Labels }: Listed, keep: ReadonlySet<string>): boolean {
+  const { [LABEL.service]: service = '', [LABEL.release]: release = '', [LABEL.boot]: boot = '' } = Labels
+  return Names.includes(`/${nameFor(service, release, boot)}`) && Labels[LABEL.run] !== RUN && !keep.has(boot)
 }

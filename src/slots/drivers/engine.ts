@@ -28,6 +28,8 @@ export interface EngineCall {
   body?: unknown
   /** How long the answer may take to begin, in milliseconds; 0: as long as it takes. */
   withinMs?: number
+  /** How long nothing may come of it once it has begun; absent: as long as it takes. */
+  silentMs?: number
   signal?: AbortSignal
 }
 
@@ -47,9 +49,10 @@ export function engineAt(address: Address): Engine {
   const unusable = (detail: string, cause: unknown) =>
     new SlotgateError('engine_unusable', { engine, detail }, { cause })
 
-  async function* follow({ method, path, body, withinMs, signal }: EngineCall): AsyncGenerator<Buffer> {
+  async function* follow(call: EngineCall): AsyncGenerator<Buffer> {
+    const { method, path, body, withinMs, silentMs, signal } = call
     const client = new Client(originOf(address), {
-      bodyTimeout: 0,
+      bodyTimeout: silentMs ?? 0,
       headersTimeout: withinMs ?? ANSWER_WITHIN_MS,
       ...(address.kind === 'unix' && { connect: { socketPath: address.path } }),
     })
@@ -102,3 +105,6 @@ function saidIn(text: string): string | undefined {
 
 /** Whether the engine says that there is no such thing. */
 export const isGone = (error: unknown): boolean => error instanceof EngineRefusal && error.status === 404
+
+/** Whether the engine says that this is being done already. */
+export const isUnderWay = (error: unknown): boolean => error instanceof EngineRefusal && error.status === 409
