@@ -111,6 +111,14 @@ t.test('every alert is in the docs, and no other', async (t) => {
   t.strictSame(namesOf(section(page('docs/metrics.md'), 'Alerts')), alerts)
 })
 
+t.test('the alarms that wake nobody are those of the operations', async (t) => {
+  const quiet = rowsOf(section(page('docs/operations.md'), 'Alarms')).filter((row) => / \| no \| /.test(row))
+  const counted = quiet.flatMap(namesOf).filter((name) => ALARMS.some((code) => code === name))
+  const named = [...readText('deploy/alerts.yaml').matchAll(/alarms_total\{code[!=]~"([^"]+)"\}/g)]
+  t.equal(named.length, 2)
+  for (const [, codes = ''] of named) t.strictSame(codes.split('|'), counted.toSorted())
+})
+
 t.test('the dashboard and the alerts ask for metrics that there are', async (t) => {
   const known = new Set(Object.keys(FAMILIES))
   for (const file of ['deploy/alerts.yaml', 'deploy/grafana.json']) {
