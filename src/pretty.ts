@@ -9,6 +9,8 @@ interface Line {
   path?: string | undefined
   status?: number
   duration_ms?: number
+  held_ms?: number
+  preview?: boolean
   service?: string
   release?: string
   slot?: string
@@ -69,13 +71,15 @@ function parsed(text: string): Line | null {
   }
 }
 
-/** `GET /invoices 200 in 3.1 ms, invoices r42 blue, for 127.0.0.1` */
+/** `GET /invoices 200 in 3.1 ms, invoices r42 blue, for 127.0.0.1`; behind that what is not so as a rule. */
 function summaryOf(line: Line): string {
   const {
     method = '–',
     path = '',
     status = '–',
     duration_ms: took,
+    held_ms: held,
+    preview,
     service,
     release,
     slot,
@@ -87,6 +91,8 @@ function summaryOf(line: Line): string {
     `${[method, path, status].filter((part) => part !== '').join(' ')} in ${took} ms`,
     ...(whose ? [whose] : []),
     ...(client ? [`for ${client}`] : []),
+    ...(held ? [`held for ${held} ms`] : []),
+    ...(preview ? ['a preview'] : []),
     ...(code ? [code] : []),
   ]
   return parts.join(', ')

@@ -41,6 +41,7 @@ t.test('a request is one line that says who got what from whom', async (t) => {
   )
   t.match(bad, /WARN: GET \/invoices 502 in 3\.1 ms, .*, upstream_refused$/)
   t.same(rest, [''])
+  t.match(pretty(line({ held_ms: 2.5, preview: true })), /for 127\.0\.0\.1, held for 2\.5 ms, a preview\n$/)
 })
 
 t.test('any other line is its sentence, with what belongs to it behind', async (t) => {

@@ -33,7 +33,7 @@ export const FAMILIES = {
     ...PLACE,
   ),
   slotgate_upstream_duration_seconds: counted(
-    "From the head of a request to the head of the app's answer.",
+    "From the head of a request, or from the end of its wait, to the head of the app's answer.",
     ...PLACE,
   ),
   slotgate_preview_requests_total: counter(
