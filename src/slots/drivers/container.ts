@@ -9,12 +9,14 @@ import { waitFor, within } from '../../wait.ts'
 import { outputFolder } from '../output.ts'
 import { OutputLines, type OutputLinesOptions } from '../output-lines.ts'
 import { environmentFrom } from '../proc.ts'
-import { type Engine, type EngineCall, isGone } from './engine.ts'
+import { type Engine, type EngineCall, isGone, isUnderWay } from './engine.ts'
 
 /** An engine that is started again answers within seconds. */
 const ASK_AGAIN_MS = 500
 /** The last lines of a container that has ended are there already. */
 const LAST_LINES_WITHIN_MS = 2_000
+/** How long at least between two marks: with one for each line, an app that writes much would keep this thread at the disk. */
+const MARK_EVERY_MS = 50
 /** A kill takes the engine a moment. */
 const KILL_WITHIN_MS = 20_000
 
@@ -68,13 +70,13 @@ export const stopContainer = (engine: Engine, id: string, withinMs: number): Pro
     withinMs: withinMs + KILL_WITHIN_MS,
   })
 
-/** With the volumes that have no name. */
+/** With the volumes that have no name. Another may be at it already: the drivers of two services, say, that end what is left over. */
 export const removeContainer = (engine: Engine, id: string): Promise<void> =>
   askUnlessGone(engine, { method: 'DELETE', path: `/containers/${id}?force=1&v=1` })
 
 async function askUnlessGone(engine: Engine, call: EngineCall): Promise<void> {
   await engine.ask(call).catch((error) => {
-    if (!isGone(error)) throw error
+    if (!isGone(error) && !isUnderWay(error)) throw error
   })
 }
 
@@ -93,6 +95,7 @@ export class Container {
   /** When the last line was written that is logged; on the disk, so that the next slotgate goes on there. */
   readonly #mark: string
   #loggedUpTo: string
+  #marking: NodeJS.Timeout | undefined
   #lastStream = 0
   readonly #reading: Promise<void>
   /** Resolves with how it ended; never once it was let go. */
@@ -131,6 +134,8 @@ export class Container {
 
   letGo(): void {
     this.#calledOff.abort()
+    clearTimeout(this.#marking)
+    if (this.#marking !== undefined) this.#writeMark()
   }
 
   /** @returns null when it was let go before */
@@ -186,7 +191,7 @@ export class Container {
       this.#lastStream = stream
       this.#output.add(text)
       // The pieces of a long line have one time; only with its end all of them are there.
-      if (text.at(-1) === NEWLINE) this.#writeMark(time)
+      if (text.at(-1) === NEWLINE) this.#markAt(time)
     }
   }
 
@@ -196,10 +201,19 @@ export class Container {
     return { method: 'GET', path, signal: this.#calledOff.signal }
   }
 
-  #writeMark(time: string): void {
+  #markAt(time: string): void {
     this.#loggedUpTo = time
+    if (this.#marking === undefined) this.#writeMark()
+  }
+
+  #writeMark(): void {
+    const written = this.#loggedUpTo
+    this.#marking = setTimeout(() => {
+      this.#marking = undefined
+      if (this.#loggedUpTo !== written) this.#writeMark()
+    }, MARK_EVERY_MS).unref()
     try {
-      writeFileSync(this.#mark, time, { mode: 0o600 })
+      writeFileSync(this.#mark, this.#loggedUpTo, { mode: 0o600 })
     } catch {
       // On a full disk the next slotgate may log some lines once more.
     }
