@@ -219,6 +219,12 @@ t.test('every link within the repository leads somewhere', async (t) => {
   t.ok(links > 40)
 })
 
+t.test('every picture of docs/ is on a page', async (t) => {
+  const shown = [...pages.values()].join('\n')
+  for (const picture of globSync('docs/**/*.{png,svg}', { cwd: root }))
+    t.match(shown, `(${picture.slice('docs/'.length)})`)
+})
+
 /** As the places where repositories are looked at name headings. */
 const anchorsOf = (text: string): string[] =>
   [...withoutBlocks(text).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
