@@ -201,12 +201,18 @@ export abstract class Journey implements Known, Refused, Waiter {
    * @throws SlotgateError preview_over, or method_not_relayed
    */
   protected ownAnswer({ method, target }: Request, route: Route, head: HeadReader): Answer | null {
-    const preview = route.isPreview ? route : route.preview
+    const preview = this.previewFor(target, route)
     const { passes } = this.front
-    if (preview === null || passes === null || !isLink(target, preview)) return null
+    if (preview === null || passes === null) return null
     if (method !== 'GET' && method !== 'HEAD') throw new SlotgateError('method_not_relayed', { method })
     const isSecure = this.#from.trusted && head.values('x-forwarded-proto').at(-1)?.toLowerCase() === 'https'
     return linkAnswer(target, preview, passes, isSecure)
+  }
+
+  /** @returns the preview that a link with this target lets into; null: it is no link */
+  protected previewFor(target: string, route: Route): Route | null {
+    const preview = route.isPreview ? route : route.preview
+    return preview !== null && isLink(target, preview) ? preview : null
   }
 
   protected toTunnel(): void {

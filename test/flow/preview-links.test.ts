@@ -1,8 +1,10 @@
 // The links that let a browser into a preview: what their cookies are like, how they end, and that nobody writes them down.
+import { once } from 'node:events'
 import { chmod, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { request } from 'undici'
+import { WebSocket } from 'ws'
 import { SlotgateError } from '../../src/errors.ts'
 import { cookieFrom, end, follow, HOST, open, PREVIEW, see, withStaged } from '../support/previews.ts'
 import { World } from '../support/world.ts'
@@ -28,6 +30,10 @@ t.test('a link sets a cookie that only the front door can read, and leads nowher
   const refused = await request(world.url + new URL(body.link).pathname, { method: 'POST' })
   t.equal(refused.statusCode, 405)
   await refused.body.dump()
+  const socket = new WebSocket(body.link.replace('http', 'ws')).on('error', () => {})
+  const [, said] = await Promise.race([once(socket, 'unexpected-response'), once(socket, 'open')])
+  t.equal(said?.statusCode, 400, 'no app gets the pass of an upgrade either')
+  said?.destroy()
 })
 
 t.test(

@@ -182,6 +182,9 @@ export class Tunnel extends Journey {
     const { connectTimeoutMs } = this.front.config
     this.#abandoned.signal.throwIfAborted()
     const route = this.find(this.#request, this.#fields)
+    if (this.previewFor(this.#request.target, route) !== null) {
+      throw new SlotgateError('bad_request', { detail: 'a link to a preview opens no WebSocket' })
+    }
     const { upstreamTimeoutMs } = route.limits
     const { address } = await this.#admitted(route)
     this.#abandoned.signal.throwIfAborted()
