@@ -215,7 +215,7 @@ function createService(parts: ServiceParts): Service {
     place === null || secret === null
       ? null
       : new Preview({ place, name, secret, table, dataPlane: relay, journal, log })
-  const driver = createDriver(settings, journal, log, current.config.stateDir)
+  const driver = createDriver(settings, current, journal, log)
   const occupants = new Occupants({
     service: name,
     driver,
@@ -268,17 +268,21 @@ function fail(name: string): never {
 
 function createDriver(
   settings: () => ServiceConfig,
+  current: Current,
   journal: Journal,
   log: Logger,
-  stateDir: string,
 ): Driver {
   const { name, releases, slots } = settings()
   if (slots) return createUrlDriver({ slots, health: () => settings().health })
   if (!releases) return fail(name)
   const options = {
     service: name,
-    settings: () => ({ health: settings().health, stopWithinMs: settings().drain.withinMs }),
-    stateDir,
+    settings: () => ({
+      health: settings().health,
+      stopWithinMs: settings().drain.withinMs,
+      withheld: current.config.withheld,
+    }),
+    stateDir: current.config.stateDir,
     journal,
     log,
   }

@@ -41,7 +41,10 @@ export function checkConfig(
   if (reading.problems.length > 0) return { problems: inOrder(reading.problems) }
   // Undefined always comes with a problem, and there is none.
   const whole = draft as Complete<ConfigDraft>
-  return { config: freeze(build(whole, from.file, { keys, tls, pages })), problems: [] }
+  return {
+    config: freeze(build(whole, from.file, { keys, tls, pages, withheld: [...reading.secretNames] })),
+    problems: [],
+  }
 }
 
 type Complete<T> = T extends string | number | boolean | null
@@ -61,9 +64,10 @@ interface Material {
   tls: AdminConfig['tls']
   /** By service. */
   pages: ReadonlyMap<string, ErrorPages>
+  withheld: Config['withheld']
 }
 
-function build(whole: Whole, file: string, { keys, tls, pages }: Material): Config {
+function build(whole: Whole, file: string, { keys, tls, pages, withheld }: Material): Config {
   return {
     file,
     listen: whole.listen,
@@ -78,6 +82,7 @@ function build(whole: Whole, file: string, { keys, tls, pages }: Material): Conf
     services: whole.services.map(([name, service]) =>
       buildService(name, service, dirname(resolve(file)), pages.get(name) ?? {}),
     ),
+    withheld,
   }
 }
 

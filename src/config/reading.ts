@@ -56,6 +56,8 @@ const parentOf = (key: string): string =>
 
 export class Reading {
   readonly problems: ConfigProblem[] = []
+  /** The variables that secrets came from. */
+  readonly secretNames = new Set<string>()
   readonly root: Node | null
   readonly from: Surroundings
   readonly #document: Document.Parsed | null
@@ -105,6 +107,12 @@ export class Reading {
       return (name && this.from.env[name]) ?? ''
     })
     return this.problems.length === before ? text : undefined
+  }
+
+  /** As `expand`, for what may be a secret. */
+  expandSecret(key: string, scalar: Scalar): string | undefined {
+    for (const [, name] of String(scalar.value).matchAll(VARIABLE)) if (name) this.secretNames.add(name)
+    return this.expand(key, scalar)
   }
 
   #parse(text: string): Document.Parsed | null {

@@ -48,6 +48,8 @@ export function reloadable(old: Config, next: Config): Reload {
       ...old,
       admin: Object.freeze({ ...old.admin, keys: next.admin.keys }),
       services: Object.freeze(services.map(({ apply }) => apply)),
+      // With new keys there may be new ones; what was a secret stays one.
+      withheld: Object.freeze([...new Set([...old.withheld, ...next.withheld])]),
     }),
     changed: [...(keysChanged ? ['admin.keys'] : []), ...services.flatMap(({ changed }) => changed)],
     cannot: [

@@ -212,7 +212,7 @@ export const keyId = scalar('name', (value) => judgeKeyId(value) ?? value)
 export const secretVariable: Kind<string> = {
   name: 'text',
   read(reading, key, node) {
-    if (isScalar(node) && /^\$\{\w+\}$/.test(String(node.value))) return reading.expand(key, node)
+    if (isScalar(node) && /^\$\{\w+\}$/.test(String(node.value))) return reading.expandSecret(key, node)
     // What is written there is not repeated: it may be the secret.
     return reading.complain(key, 'must come from the environment', `write "\${NAME}", or use secret_file`)
   },
@@ -224,7 +224,7 @@ const FIELD_VALUE = /^[!-~](?:[\t -~]*[!-~])?$/
 export const fieldValue: Kind<string> = {
   name: 'text',
   read(reading, key, node) {
-    const value = isScalar(node) ? reading.expand(key, node) : ''
+    const value = isScalar(node) ? reading.expandSecret(key, node) : ''
     if (value === undefined || FIELD_VALUE.test(value)) return value
     return reading.complain(key, 'must be visible ASCII characters in one line')
   },

@@ -201,4 +201,6 @@ export interface Config {
   stateDir: string
   relay: RelayConfig
   services: readonly ServiceConfig[]
+  /** The variables that secrets of slotgate's own came from: no release gets them. */
+  withheld: readonly string[]
 }

@@ -754,7 +754,20 @@ t.test('what is not written has its default', async (t) => {
         hiddenPaths: [],
       },
     ],
+    withheld: [],
   })
+})
+
+t.test('it is noted which variables secrets came from', async (t) => {
+  const given = `services: { app: { releases: { command: [x], env: { URL: "\${DATABASE_URL}" } }, first: r1 } }\n`
+  t.strictSame(configOf(given).withheld, [])
+  const headers = `{ a: "Bearer \${SHORT}", b: "$\${EMPTY}", c: "\${SHORT}" }`
+  t.strictSame(
+    configOf(`${given}tracing: { endpoint: "http://127.0.0.1:4318", headers: ${headers} }\n`).withheld,
+    ['SHORT'],
+  )
+  const ops = `{ id: ops, algorithm: hmac-sha256, secret: "\${SECRET}", allow: [read] }`
+  t.strictSame(configOf(`${given}admin: { keys: [${ops}] }\n`).withheld, ['SECRET'])
 })
 
 t.test('what is written is taken', async (t) => {

@@ -180,7 +180,7 @@ services:
       'tracing changed; that takes a restart of slotgate.',
     ])
     const withToken = (token: string) =>
-      read(`${TEXT}tracing: { endpoint: "http://127.0.0.1:4318", headers: { x-key: ${token} } }\n`)
+      read(`${TEXT}tracing: { endpoint: "http://127.0.0.1:4318", headers: { x-key: "${token}" } }\n`)
     t.match(withToken('one').tracing, { headers: { 'x-key': 'one' } })
     t.strictSame(reloadable(withToken('one'), withToken('two')).cannot, [
       'tracing changed; that takes a restart of slotgate.',

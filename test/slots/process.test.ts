@@ -28,6 +28,7 @@ async function createDriver(t: Test, script: string): Promise<{ driver: Driver; 
     settings: () => ({
       health: { path: '/', intervalMs: 20, timeoutMs: 1_000, withinMs: 5_000 },
       stopWithinMs: 500,
+      withheld: [],
     }),
     stateDir: folder,
     journal,

@@ -63,7 +63,12 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
   test('a release gets what the contract names, its own variables, and nothing that is slotgate’s', async (t, driver) => {
     const { world } = driver
     process.env.SLOTGATE_KEY = 'secret.key'
-    t.teardown(() => delete process.env.SLOTGATE_KEY)
+    process.env.TOKEN = 'of the collector'
+    t.teardown(() => {
+      delete process.env.SLOTGATE_KEY
+      delete process.env.TOKEN
+    })
+    world.settings.push(`tracing: { endpoint: "http://127.0.0.1:1", headers: { token: "\${TOKEN}" } }`)
     world.command = [...driver.node, '-e', SAYS_ITS_ENVIRONMENT]
     world.env = { COLOUR: '{release}' }
     world.service = ['schema: off']
@@ -82,7 +87,7 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
     })
     t.match(live?.public_urls, [`http://127.0.0.1:${environment.PORT}`])
     t.match(live?.internal_url, `http://127.0.0.1:${environment.INTERNAL_PORT}`)
-    t.equal(environment.SLOTGATE_KEY, undefined)
+    for (const name of ['SLOTGATE_KEY', 'TOKEN']) t.equal(environment[name], undefined, name)
     t.equal(environment.SLOTGATE_REHEARSAL, undefined)
   })
 

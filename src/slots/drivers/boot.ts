@@ -22,6 +22,8 @@ export interface BootSettings {
   health: HealthConfig
   /** How long what was booted may take to end after SIGTERM. */
   stopWithinMs: number
+  /** The variables of slotgate's own that it does not get where it inherits them. */
+  withheld: readonly string[]
 }
 
 /** What every driver that boots is given. */

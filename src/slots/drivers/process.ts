@@ -176,18 +176,19 @@ async function setUp(
   await journal.append({ event: 'setup_done', service, actor: 'slotgate', release })
 }
 
-/** slotgate's own environment without what only concerns slotgate, such as its CLI's key. */
-function inheritedEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SLOTGATE')))
+/** slotgate's own environment without what only concerns slotgate, such as its CLI's key and the secrets of its config. */
+function inheritedEnvironment(withheld: readonly string[]): NodeJS.ProcessEnv {
+  const isInherited = (name: string) => !name.startsWith('SLOTGATE') && !withheld.includes(name)
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => isInherited(name)))
 }
 
 /** What `setup` and the release have in common: slotgate's own, and above it what the config says. */
 const environmentFor = (
-  { releases, stateDir }: ProcessDriverOptions,
+  { releases, stateDir, settings }: ProcessDriverOptions,
   { release }: BootRequest,
   secrets: Secrets,
 ): NodeJS.ProcessEnv => ({
-  ...inheritedEnvironment(),
+  ...inheritedEnvironment(settings().withheld),
   ...configured(releases, release, secrets),
   [ENV.stateDir]: stateDir,
 })
