@@ -21,7 +21,10 @@ async function addressOf(world: World): Promise<Address> {
   return JSON.parse(stdout)
 }
 
-t.test('the address opens the page with a key that may only read', { skip }, async (t) => {
+// Whoever opens a browser waits for it to read the file: most of the time nothing is done.
+t.jobs = 3
+
+t.test('the address opens the page with a key that may only read', { skip, buffered: true }, async (t) => {
   const world = await dashboardWorld(t)
   await world.addRelease('r42', { min: 41, max: 43 })
   await world.start(t)
@@ -54,7 +57,7 @@ t.test('the address opens the page with a key that may only read', { skip }, asy
   await page.locator('[data-slot=blue]').getByText('r42').waitFor()
 })
 
-t.test('a browser is led there by a file that nobody else may read', { skip }, async (t) => {
+t.test('a browser is led there by a file that nobody else may read', { skip, buffered: true }, async (t) => {
   const world = await dashboardWorld(t)
   await world.addRelease('r42', { min: 41, max: 43 })
   await world.start(t)
@@ -77,7 +80,7 @@ t.test('a browser is led there by a file that nobody else may read', { skip }, a
   t.equal(page.url(), `${world.adminUrl}/`)
 })
 
-t.test('what cannot be opened is printed', async (t) => {
+t.test('what cannot be opened is printed', { buffered: true }, async (t) => {
   const world = await dashboardWorld(t)
   await world.start(t)
   const bin = join(world.folder, 'bin')
