@@ -82,6 +82,10 @@ export abstract class Journey implements Known, Refused, Waiter {
     return this.#wait?.code ?? null
   }
 
+  get openLimit(): number {
+    return this.route?.limits.openRequests ?? 0
+  }
+
   /** It is for what is in the idle slot. */
   get isPreview(): boolean {
     return this.route?.isPreview ?? false
@@ -138,7 +142,7 @@ export abstract class Journey implements Known, Refused, Waiter {
    */
   protected entered(claim: Claim): Pool {
     this.claim = claim
-    this.#mustBeAmong(claim, this.route?.limits.openRequests ?? 0)
+    this.#mustBeAmong(claim, this.openLimit)
     const app = this.front.upstreams.pick(claim)
     if (app === null) throw new SlotgateError(this.isPreview ? 'nothing_to_preview' : 'live_down')
     this.release = app.release

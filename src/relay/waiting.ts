@@ -4,6 +4,8 @@ import type { Claim, Table } from '../slots/table.ts'
 
 /** A request that waits; its connection keeps the time. */
 export interface Waiter {
+  /** How many requests its release answers at once; 0: any number. */
+  readonly openLimit: number
   /** It is its turn, and it is counted in already. Must not throw. */
   letIn(claim: Claim): void
   /** It will not be. */
@@ -100,7 +102,8 @@ export class WaitingRoom {
   #letInTo(room: Room, service: number): boolean {
     room.most ||= this.#step
     for (const waiter of room.waiters) {
-      if (room.underWay.size >= room.most) return this.#goOnLater(room, service)
+      if (room.underWay.size >= room.most || this.#isFull(service, waiter))
+        return this.#goOnLater(room, service)
       const claim = this.#table.claim(service, this.#worker)
       if (typeof claim === 'string') {
         room.reset()
@@ -111,6 +114,12 @@ export class WaitingRoom {
       waiter.letIn(claim)
     }
     return false
+  }
+
+  /** Who has waited is not to be refused because others came along. */
+  #isFull(service: number, { openLimit }: Waiter): boolean {
+    const { generation } = this.#table.pointer(service)
+    return openLimit > 0 && this.#table.claims(service, generation).requests >= openLimit
   }
 
   #goOnLater(room: Room, service: number): true {

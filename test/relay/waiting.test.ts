@@ -1,6 +1,7 @@
 // Requests that wait at the front door while their service takes none: in order, with their bodies, and only as long as
 // their clients are there.
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { WaitingRoom } from '../../src/relay/waiting.ts'
@@ -88,6 +89,7 @@ for (const [workers, atOnce] of [
     const room = new WaitingRoom(table, 0)
     const gone: number[] = []
     const waiters = Array.from({ length: 100 }, (_, nth) => ({
+      openLimit: 0,
       letIn: () => void gone.push(nth),
       turnAway: () => t.fail('nobody is turned away'),
     }))
@@ -110,6 +112,27 @@ for (const [workers, atOnce] of [
     t.equal(table.held(0), 0)
   })
 }
+
+t.test(
+  'of a release that answers few at once, those who waited are its next ones, and none is refused',
+  async (t) => {
+    const services = [service({ limits: { openRequests: 2 } })]
+    const bench = await startRelay(t, { services })
+    const asked: ServerResponse[] = []
+    const app = await startApp(t, (_, response) => void asked.push(response))
+    await bench.promote(app.address)
+    bench.table.pause(0)
+    const wires = Array.from({ length: 6 }, () => dial(t, bench.port, GET))
+    await untilHeld(bench, 6)
+    resume(bench)
+    for (let nth = 0; nth < 6; nth++) {
+      t.ok(await eventually(() => asked.length > nth))
+      t.ok(bench.claims() <= 2)
+      asked[nth]?.end()
+    }
+    for (const wire of wires) t.equal(statusOf(await wire.until(hasAnswer)), 200)
+  },
+)
 
 t.test('a body that came meanwhile is sent with the request, whatever its framing', async (t) => {
   for (const [framing, sent] of [
