@@ -1,4 +1,4 @@
-// `npm test [-- PATH ...]`: runs the test files below test/ (or those whose path begins with a PATH), two at a time, with one
+// `npm test [-- PATH ...]`: runs the test files below test/ (or those whose path begins with a PATH), four at a time, with one
 // PostgreSQL for all of them, and ends with the line `N passed, N failed`. Exit code 0 only if tests ran and none failed.
 // Each file is a process that prints TAP. tap's own runner is not used: after a file that ran out of time it leaves out another.
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -10,10 +10,11 @@ import { stringify } from 'yaml'
 import { openDatabase } from '../example/database.ts'
 import { addTally, emptyTally, type Failure, readFile, summaryLine, type Tally } from './tally.ts'
 
-const filesAtOnce = 2
+/** Most files wait more than they compute, so that two cores have room for four. */
+const filesAtOnce = 4
 const fileWithinS = Number(process.env.TAP_TIMEOUT ?? 240)
-/** The longest: begun first, it does not run alone at the end. */
-const longest = 'test/flow/scenarios.test.ts'
+/** Begun first, so that none of them runs alone at the end. */
+const longest = ['docker', 'drivers', 'scenarios', 'compose'].map((name) => `test/flow/${name}.test.ts`)
 /** Hundreds of processes load the same files; what the first one compiled serves the others. */
 const compileCache = resolve('node_modules/.cache/slotgate-tests')
 // tap itself ends a file at its limit, and names the test that hangs; this long after that it is killed.
@@ -33,7 +34,7 @@ finish()
 function testFiles(prefixes: string[]): string[] {
   const wanted = prefixes.map((prefix) => prefix.replace(/^\.\//, ''))
   const all = globSync('test/**/*.test.ts').sort(
-    (a, b) => Number(b === longest) - Number(a === longest) || a.localeCompare(b),
+    (a, b) => Number(longest.includes(b)) - Number(longest.includes(a)) || a.localeCompare(b),
   )
   return wanted.length === 0 ? all : all.filter((file) => wanted.some((prefix) => file.startsWith(prefix)))
 }

@@ -22,6 +22,9 @@ async function createWorld(t: Test, network?: string): Promise<World> {
   if (typeof engine === 'string') throw new Error(engine)
   const world = await World.create(t)
   world.command = [APP]
+  // What is compiled already lies in the folder that is mounted.
+  const { NODE_COMPILE_CACHE } = process.env
+  if (NODE_COMPILE_CACHE) world.env = { NODE_COMPILE_CACHE }
   world.driver = [
     'driver: docker',
     `engine: ${engine.host}`,

@@ -17,7 +17,7 @@ import { type Answer, type Served, World } from '../support/world.ts'
 /** How many worlds are killed at once, and how often each. A start ends on a full second, so that one alone would idle. */
 const LANES = { slots: 2, process: 3 } as const
 /** The long run: KILLS=1000 TAP_TIMEOUT=7200 in the environment. */
-const KILLS_PER_LANE = Math.ceil(Number(process.env.KILLS ?? 20) / (LANES.slots + LANES.process))
+const KILLS_PER_LANE = Math.ceil(Number(process.env.KILLS ?? 10) / (LANES.slots + LANES.process))
 
 const QUICK_APP = fileURLToPath(new URL('../support/quick-app.ts', import.meta.url))
 const seed = Number(process.env.KILLS_SEED ?? randomInt(2 ** 31))

@@ -10,8 +10,8 @@ import { replay, runCases, VECTORS } from '../support/differential/run.ts'
 const seed = Number(process.env.DIFFERENTIAL_SEED ?? Date.now() % 1_000_000)
 t.comment(`DIFFERENTIAL_SEED=${seed}`)
 
-const REQUESTS = 15_000
-const RESPONSES = 10_000
+const REQUESTS = 6_000
+const RESPONSES = 4_000
 /** Fewer, and the cases would say nothing: so many of them are taken, and compared with node:http. */
 const TAKEN = 0.3
 
