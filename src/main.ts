@@ -36,7 +36,7 @@ import { Lock } from './switch/lock.ts'
 import { Pause } from './switch/pause.ts'
 import { Preview } from './switch/preview.ts'
 import { restore, resume } from './switch/resume.ts'
-import type { Service } from './switch/service.ts'
+import { recorded, type Service } from './switch/service.ts'
 import { tellTraffic } from './switch/traffic.ts'
 import type { Control } from './switch/types.ts'
 import { watch } from './switch/watch.ts'
@@ -150,6 +150,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     spans,
     services: services.map(({ name }) => name),
     previews,
+    lastFlips: new Map(services.map((service) => [service.name, recorded(service).flippedAt])),
     signal: closing.signal,
   })
   const metricsListener = createMetricsListener(metrics, config.metrics, log)

@@ -91,6 +91,8 @@ export interface Paused {
 export interface ServiceState {
   generation: number
   live: { slot: SlotName; release: string } | null
+  /** ISO time of the flip that made it so; null: there was none. */
+  flippedAt: string | null
   /** What was last put into each slot. */
   slots: Partial<Record<SlotName, string>>
   /** The boot that runs, or last ran, in each slot, and whether it was ever live. */
@@ -153,6 +155,7 @@ export const emptyState = (): JournalState => ({ services: {}, open: {} })
 export const emptyService = (): ServiceState => ({
   generation: 0,
   live: null,
+  flippedAt: null,
   slots: {},
   boots: {},
   previous: [],
@@ -284,6 +287,7 @@ function foldFlip(service: ServiceState, record: JournalRecord, slot: SlotName, 
   foldPrevious(service, record.operation, release)
   service.generation = record.generation ?? service.generation + 1
   service.live = { slot, release }
+  service.flippedAt = record.time
   service.slots[slot] = release
   putFirst(service.wasLive, release)
 }

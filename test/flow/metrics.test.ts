@@ -215,6 +215,9 @@ t.test('the spans of requests reach the collector, and are counted', async (t) =
   await close()
   const paths = spansOf(collector).map((span) => attributesOf(span)['url.path'])
   t.same(paths, ['/first', '/last'], 'what waits is sent before the end')
+  await world.start(t)
+  const flipped = (await scrape(world)).get('slotgate_last_flip_timestamp_seconds{service="invoices"}') ?? 0
+  t.ok(Math.abs(Date.now() / 1_000 - flipped) < 60, 'and a start is no reason to forget the last flip')
 })
 
 t.test('promtool finds nothing to say about the metrics and the alerts', { skip }, async (t) => {

@@ -33,16 +33,20 @@ const secondsBetween = (from: string, to: string): number =>
   Math.max(0, Date.parse(to) - Date.parse(from)) / MS_PER_S
 
 /**
- * @param services each begins with no alarm and nothing cut: a counter that was not there has not grown
+ * @param lastFlips by service, the ISO time of the last one, or null. Each service begins with no alarm and nothing cut: a
+ *   counter that was not there has not grown
  * @returns takes each event of the feed
  */
 export function createHistory(
   metrics: HistoryMetrics,
-  services: readonly string[],
+  lastFlips: ReadonlyMap<string, string | null>,
 ): (event: FeedEvent) => void {
   /** By service, when its pointer was about to move. */
   const flips = new Map<string, string>()
-  for (const service of services) {
+  const onFlip = (service: string, time: string) =>
+    metrics.slotgate_last_flip_timestamp_seconds.set({ service }, Date.parse(time) / MS_PER_S)
+  for (const [service, time] of lastFlips) {
+    if (time) onFlip(service, time)
     for (const code of ALARMS) metrics.slotgate_alarms_total.inc({ service, code }, 0)
     for (const kind of CLAIM_KINDS) metrics.slotgate_drain_cut_total.inc({ service, kind }, 0)
   }
@@ -56,9 +60,7 @@ export function createHistory(
         code: codeOf(record),
       })
     }
-    if (event === 'flipped') {
-      metrics.slotgate_last_flip_timestamp_seconds.set({ service }, Date.parse(record.time) / MS_PER_S)
-    }
+    if (event === 'flipped') onFlip(service, record.time)
     if (event === 'alarm') metrics.slotgate_alarms_total.inc({ service, code: String(record.code) })
     else if (isAlarm(event)) metrics.slotgate_alarms_total.inc({ service, code: event })
     if (event === 'drained') onDrained(service, record)

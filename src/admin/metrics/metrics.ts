@@ -27,15 +27,17 @@ export interface MetricsOptions {
   services: readonly string[]
   /** For each of them the place of its preview; null: it has none. */
   previews: readonly (number | null)[]
+  /** By service, the ISO time at which its pointer moved last; null: never. */
+  lastFlips: ReadonlyMap<string, string | null>
   /** Ends following the feed. */
   signal: AbortSignal
 }
 
 export function createMetrics(options: MetricsOptions): Metrics {
-  const { control, feed, meter, spans, services, previews, signal } = options
+  const { control, feed, meter, spans, services, previews, lastFlips, signal } = options
   const registry = new Registry()
   const families = createFamilies(registry)
-  void follow(feed, createHistory(families, services), signal)
+  void follow(feed, createHistory(families, lastFlips), signal)
   let wasAsked = false
   return {
     contentType: registry.contentType,
