@@ -624,6 +624,13 @@ export const ERRORS = {
     'Another slotgate (process {pid}) works on {state_dir}.',
     'Stop it first, or give this one its own `state_dir`.',
   ),
+  dev_already_runs: entry(
+    0,
+    'start',
+    'operator',
+    'Another session of slotgate dev runs in {folder} (process {pid}).',
+    'The commands work with it from there: slotgate status. To end it, press q in its terminal, or: kill {pid}.',
+  ),
   journal_broken: entry(
     0,
     'start',

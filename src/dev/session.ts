@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { DEV_FOLDER, devFilesIn } from '../cli/dev-files.ts'
 import { generateKey, writeKeyFile } from '../cli/keyfile.ts'
 import { ACTIONS, type AdminKey } from '../config/types.ts'
+import { SlotgateError } from '../errors.ts'
 import { ownStateDir } from '../slots/owner.ts'
 
 export const DEV_KEY_ID = 'dev'
@@ -24,12 +25,15 @@ export interface Session {
  * Begins a session; what an earlier one left behind after a crash is gone then.
  *
  * @param folder absolute
- * @throws SlotgateError `state_dir_in_use` where another one runs in this folder, `state_dir_unusable`
+ * @throws SlotgateError `dev_already_runs` where another one runs in this folder, `state_dir_unusable`
  */
 export async function openSession(folder: string): Promise<Session> {
   const own = join(folder, DEV_FOLDER, 'dev')
   const files = devFilesIn(folder)
-  const giveUp = await ownStateDir(own)
+  const giveUp = await ownStateDir(own).catch((error: unknown) => {
+    const isTaken = error instanceof SlotgateError && error.code === 'state_dir_in_use'
+    throw isTaken ? new SlotgateError('dev_already_runs', { folder, pid: error.facts.pid }) : error
+  })
   const stateDir = join(own, 'state')
   // The code that its releases were made of is not there any more.
   await rm(stateDir, { recursive: true, force: true })
