@@ -176,9 +176,11 @@ function watchFolders(loops: readonly Developed[], screen: Screen): Watch[] {
   return [...Map.groupBy(loops, ({ folder }) => folder)].map(([folder, members]) => {
     const watch = watchFolder({
       folder,
-      onChange(paths) {
-        for (const { loop } of members) loop.change(paths)
+      onChange(changes) {
+        for (const { loop } of members) loop.change(changes)
       },
+      onNothing: () =>
+        screen.warn(`No save is seen in ${folder}: there is no file, or .gitignore leaves none.`),
       onError: (error) => screen.warn(`Changes in ${folder} may go unseen: ${messageOf(error)}`),
     })
     void watch.ready.then(() => screen.note(`watching ${folder}`))

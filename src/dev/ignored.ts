@@ -26,6 +26,8 @@ export class Ignored {
   has(path: string, isFolder: boolean): boolean {
     const name = basename(path)
     if (NEVER.has(name) || OF_EDITORS.test(name)) return true
+    // Rules that ignore themselves may be mended.
+    if (isRules(path)) return false
     // The nearest file that says anything has the last word.
     for (let folder = dirname(path); ; folder = dirname(folder)) {
       const rules = this.#rulesOf(folder)

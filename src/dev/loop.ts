@@ -7,16 +7,18 @@ import type { ServiceConfig } from '../config/types.ts'
 import { messageOf, SlotgateError, toProblem } from '../errors.ts'
 import type { Verdict } from '../gate/judge.ts'
 import type { Control, ServiceStatus, SwitchResult } from '../switch/types.ts'
+import { Echoes } from './echoes.ts'
 import { Learner } from './learn.ts'
 import type { Screen } from './screen.ts'
 import { DEV_KEY_ID } from './session.ts'
+import type { Change } from './watch.ts'
 
 /** Who calls, in the journal. */
 const ACTOR = DEV_KEY_ID
 /** An operation that somebody began from the command line is waited for. */
 const AGAIN_MS = 100
-/** Nobody saves a file so often while it boots, and an app that writes it would never get to serve. */
-const MOST_ECHOES = 5
+/** What the app writes at the end of its boot is seen so long after it. */
+const ECHO_MS = 100
 
 /** What of the journal changes how a service stands. */
 const TELLING: ReadonlySet<string> = new Set(['flipped', 'schema_version_changed'])
@@ -51,10 +53,9 @@ export class Loop {
   #releases = 0
   /** Of which migrations it was last said that they have not run. */
   #reminded = ''
-  /** How often each file has changed since nothing was under way. */
-  readonly #changes = new Map<string, number>()
-  /** What the app writes itself. */
-  readonly #own = new Set<string>()
+  readonly #echoes: Echoes
+  /** When the last thing that was under way ended. */
+  #endedMs = Number.NEGATIVE_INFINITY
   #next: ((signal: AbortSignal) => Promise<void>) | null = null
   #current: AbortController | null = null
   #ended: Promise<void> = Promise.resolve()
@@ -66,6 +67,7 @@ export class Loop {
   constructor(options: LoopOptions) {
     this.#options = options
     this.#name = options.service.name
+    this.#echoes = new Echoes((text) => options.screen.warn(text))
     this.#learner = new Learner({ ...options, onMore: (why) => this.#bringSoon(why) })
   }
 
@@ -75,19 +77,11 @@ export class Loop {
   }
 
   /** The code is another one now. */
-  change(paths: readonly string[]): void {
-    if (this.#current === null) this.#changes.clear()
-    const isFresh = (path: string) => !this.#own.has(path)
-    for (const path of paths.filter(isFresh)) this.#count(path)
-    const [path, ...others] = paths.filter(isFresh)
+  change(changes: readonly Change[]): void {
+    const duringBoot = this.#current !== null || performance.now() - this.#endedMs < ECHO_MS
+    const [path, ...others] = this.#echoes.sift(changes, duringBoot)
     if (path === undefined) return
     this.#bringSoon(others.length === 0 ? path : `${path} and ${counted(others.length, 'other')}`)
-  }
-
-  #count(path: string): void {
-    const times = (this.#changes.get(path) ?? 0) + 1
-    this.#changes.set(path, times)
-    if (times > MOST_ECHOES) this.#passOver(path)
   }
 
   /** Asks once more: what was refused, as long as it runs, else the code as it is. */
@@ -161,13 +155,7 @@ export class Loop {
       }
     }
     this.#current = null
-  }
-
-  #passOver(path: string): void {
-    this.#own.add(path)
-    this.#options.screen.warn(
-      `${path} changes whenever the app boots; from now on it is passed over. If the app writes it, .gitignore is its place.`,
-    )
+    this.#endedMs = performance.now()
   }
 
   #bringSoon(why: string): void {

@@ -11,12 +11,21 @@ const AGAIN_MS = 60
 /** What is written to all the time must not hide what is saved meanwhile. */
 const AT_LATEST_MS = 1_000
 
+export interface Change {
+  /** From the folder. */
+  path: string
+  /** What happened to it first. */
+  kind: 'add' | 'change' | 'unlink'
+}
+
 export interface WatchOptions {
   /** Absolute. */
   folder: string
-  /** @param paths of what changed, from the folder, in the order in which it did */
-  onChange(paths: readonly string[]): void
+  /** @param changes in the order in which they happened */
+  onChange(changes: readonly Change[]): void
   onError(error: unknown): void
+  /** All of the folder is looked at, and there is no file that counts. */
+  onNothing(): void
 }
 
 export interface Watch {
@@ -25,18 +34,18 @@ export interface Watch {
   close(): Promise<void>
 }
 
-export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch {
+export function watchFolder({ folder, onChange, onError, onNothing }: WatchOptions): Watch {
   let watcher = open()
   let timer: NodeJS.Timeout | undefined
   let sinceMs = 0
-  const changes = new Set<string>()
+  const changes = new Map<string, Change>()
   /** When what was said to have changed was modified; 0: it cannot be told. */
   const said = new Map<string, number>()
   const looks = new Set<NodeJS.Timeout>()
 
   function open(): FSWatcher {
     const ignored = new Ignored(folder)
-    return watchFiles(folder, {
+    const opened = watchFiles(folder, {
       cwd: folder,
       ignoreInitial: true,
       // A folder that others may not read is theirs.
@@ -46,42 +55,45 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
       atomic: false,
       ignored: (path, stats) => path !== folder && ignored.has(path, stats?.isDirectory() ?? false),
     })
-      .on('add', changed)
-      .on('change', changed)
-      .on('unlink', changed)
+    return opened
+      .on('add', (path) => changed({ path, kind: 'add' }))
+      .on('change', (path) => changed({ path, kind: 'change' }))
+      .on('unlink', (path) => changed({ path, kind: 'unlink' }))
       .on('error', onError)
+      .once('ready', () => void (isEmpty(opened) && onNothing()))
   }
 
-  function changed(path: string): void {
-    note(path)
+  function changed(change: Change): void {
+    note(change)
     // Other rules: what was passed over has to be looked at, and the other way round.
-    if (isRules(path)) reopen(path)
+    if (isRules(change.path)) reopen(change)
   }
 
-  function note(path: string): void {
+  function note(change: Change): void {
     const nowMs = performance.now()
     if (changes.size === 0) sinceMs = nowMs
-    changes.add(path)
+    if (!changes.has(change.path)) changes.set(change.path, change)
     clearTimeout(timer)
     timer = setTimeout(settled, Math.max(0, Math.min(SETTLED_MS, sinceMs + AT_LATEST_MS - nowMs)))
   }
 
   /** What is saved until everything is watched again goes unseen, so the change counts once more then. */
-  function reopen(path: string): void {
+  function reopen(change: Change): void {
     const former = watcher
-    watcher = open().once('ready', () => note(path))
+    watcher = open().once('ready', () => note(change))
     // It takes note of what it watches after it has said that it is there; closed before, it would leave that open.
     setImmediate(() => void former.close())
   }
 
   function settled(): void {
-    const paths = [...changes]
+    const batch = [...changes.values()]
     changes.clear()
-    for (const path of paths) said.set(path, modifiedMs(join(folder, path)))
-    onChange(paths)
+    for (const { path } of batch) said.set(path, modifiedMs(join(folder, path)))
+    onChange(batch)
     const look = setTimeout(() => {
       looks.delete(look)
-      for (const path of paths) if (modifiedMs(join(folder, path)) !== said.get(path)) changed(path)
+      for (const { path } of batch)
+        if (modifiedMs(join(folder, path)) !== said.get(path)) changed({ path, kind: 'change' })
     }, AGAIN_MS)
     looks.add(look)
   }
@@ -93,6 +105,13 @@ export function watchFolder({ folder, onChange, onError }: WatchOptions): Watch 
       await watcher.close()
     },
   }
+}
+
+/** Whether there is no file but such as say what is ignored. */
+function isEmpty(watcher: FSWatcher): boolean {
+  const { '..': _above, ...folders } = watcher.getWatched()
+  const paths = Object.entries(folders).flatMap(([parent, names]) => names.map((name) => join(parent, name)))
+  return paths.every((path) => path in folders || isRules(path))
 }
 
 function modifiedMs(file: string): number {

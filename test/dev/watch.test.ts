@@ -10,6 +10,8 @@ interface Watched {
   write(path: string, text?: string): Promise<void>
   /** What was said to have changed next, in one go. */
   next(): Promise<readonly string[]>
+  /** Whether it was said that there is nothing to watch. */
+  isNothing(): boolean
   close(): Promise<void>
 }
 
@@ -23,14 +25,19 @@ async function watched(t: Test, files: Record<string, string>, below = ''): Prom
   for (const [path, text] of Object.entries(files)) await write(path, text)
   const waiting: ((paths: readonly string[]) => void)[] = []
   const said: (readonly string[])[] = []
+  let nothing = false
   const watch = watchFolder({
     folder: join(folder, below),
-    onChange(paths) {
+    onChange(changes) {
+      const paths = changes.map(({ path }) => path)
       const taker = waiting.shift()
       if (taker) taker(paths)
       else said.push(paths)
     },
     onError: (error) => t.fail(String(error)),
+    onNothing: () => {
+      nothing = true
+    },
   })
   t.teardown(async () => {
     await watch.close()
@@ -39,7 +46,7 @@ async function watched(t: Test, files: Record<string, string>, below = ''): Prom
   await watch.ready
   const next = async () =>
     said.shift() ?? new Promise<readonly string[]>((resolve) => void waiting.push(resolve))
-  return { folder, write, next, close: () => watch.close() }
+  return { folder, write, next, isNothing: () => nothing, close: () => watch.close() }
 }
 
 t.test('a save is said once, however the editor does it', async (t) => {
@@ -132,6 +139,14 @@ t.test('rules that change hold from then on, and no save is lost while all is lo
   }
   for (let said = false; !said; ) said = await Promise.race([seen, writing()])
   t.ok(await seen)
+})
+
+t.test('rules that leave nothing are told, and may be mended', async (t) => {
+  const { write, next, isNothing } = await watched(t, { '.gitignore': '*\n', 'src/a.js': '1' })
+  t.ok(isNothing())
+  await write('.gitignore', '*.log\n')
+  t.strictSame(await next(), ['.gitignore'])
+  t.notOk((await watched(t, { '.gitignore': '*.log\n', 'src/a.js': '1' })).isNothing())
 })
 
 t.test('git, node_modules, slotgate and editors keep their files to themselves', async (t) => {

@@ -4,7 +4,9 @@ import { Dev, saying } from '../support/dev.ts'
 
 t.test('what an app writes at each boot does not keep it from serving, however many files', async (t) => {
   const writes = `
-    import { rmSync, writeFileSync } from 'node:fs'
+    import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+    mkdirSync('tmp', { recursive: true })
+    writeFileSync('tmp/' + process.pid, '')
     writeFileSync('db-journal', '')
     writeFileSync('db', String(process.pid))
     setTimeout(() => rmSync('db-journal', { force: true }), 100)
@@ -16,5 +18,6 @@ t.test('what an app writes at each boot does not keep it from serving, however m
   await dev.shows(/watching/)
   await dev.save('server.js', saying('two', writes))
   await dev.shows(/db changes whenever the app boots; from now on it is passed over/)
+  await dev.shows(/New files come in tmp\/ whenever the app boots/)
   await dev.answers('two')
 })
