@@ -2,8 +2,10 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { ServiceConfig } from '../config/types.ts'
 import { messageOf, SlotgateError } from '../errors.ts'
+import { listeningPortsOf } from '../ports.ts'
 import { loopback } from '../slots/drivers/boot.ts'
 import { checkAccepts } from '../slots/health.ts'
+import { membersOf } from '../slots/proc.ts'
 import type { Control, StageResult, SwitchResult } from '../switch/types.ts'
 import type { Screen } from './screen.ts'
 
@@ -77,9 +79,9 @@ export class Learner {
     const { control, onMore } = this.#options
     const records = await control.history({ service: this.#service.name, limit: RECORDS })
     const boot = records.find((record) => record.event === 'booting' && record.release === release)
-    const port = Number(boot?.internal_port)
+    const [pid, port] = [Number(boot?.pid), Number(boot?.internal_port)]
     for (const untilMs = performance.now() + LATE_MS; !this.#closed && performance.now() < untilMs; ) {
-      if ((await checkAccepts(loopback(port), LOOK_MS)) === null) {
+      if ((await checkAccepts(loopback(port), LOOK_MS)) === null && (await isOpenedBy(pid, port))) {
         this.#configure(before)
         onMore('it listens on INTERNAL_PORT after all')
         return
@@ -97,3 +99,7 @@ export class Learner {
     this.#options.screen.note(`${this.#service.name} ${what}`)
   }
 }
+
+/** Once the app has left it closed, anybody may have taken the port. Where the system does not tell, it is the app's. */
+const isOpenedBy = async (pid: number, port: number): Promise<boolean> =>
+  process.platform !== 'linux' || (await listeningPortsOf(await membersOf(pid))).includes(port)

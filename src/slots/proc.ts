@@ -27,10 +27,7 @@ const machineBootId = (): Promise<string> =>
  */
 export async function startTimeOf(pid: number): Promise<string | null> {
   if (process.platform === 'linux') return startTicks(pid)
-  const { stdout } = await promisify(execFile)('ps', ['-o', 'lstart=', '-p', String(pid)]).catch(() => ({
-    stdout: '',
-  }))
-  return stdout.trim() || null
+  return (await psOf(pid, 'lstart=')) || null
 }
 
 async function startTicks(pid: number): Promise<string | null> {
@@ -171,3 +168,21 @@ export async function membersOf(groupId: number): Promise<number[]> {
 }
 
 const groupOf = async (pid: number): Promise<number> => Number((await statFields(pid))[2])
+
+/** Whether the terminal of this process belongs to another job now: to read of it, or to set it, stops a process then. */
+export async function isInBackground(): Promise<boolean> {
+  const { pid } = process
+  const [group = 0, foreground = 0] = (
+    process.platform === 'linux'
+      ? await statFields(pid).then((fields) => [fields[2], fields[5]])
+      : (await psOf(pid, 'pgid=,tpgid=')).split(/\s+/)
+  ).map(Number)
+  return foreground > 0 && foreground !== group
+}
+
+/** @param columns as `ps -o` takes them; empty where there is no such process */
+const psOf = (pid: number, columns: string): Promise<string> =>
+  promisify(execFile)('ps', ['-o', columns, '-p', String(pid)]).then(
+    ({ stdout }) => stdout.trim(),
+    () => '',
+  )

@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { Dev, SHOP as files, IS_LINUX, listeningOn, saying } from '../support/dev.ts'
+import { Dev, SHOP as files, HEALTH, IS_LINUX, listeningOn, saying } from '../support/dev.ts'
 
 const HAS_TERMINAL = spawnSync('script', ['--version']).stdout?.includes('util-linux') ?? false
 
@@ -106,7 +106,7 @@ t.test('one session in a folder', async (t) => {
   const dev = await Dev.start(t, { files })
   await dev.answers('one')
   const { code, stderr } = await dev.type('dev', '--', 'node', 'server.js')
-  t.match({ code, stderr }, { code: 1, stderr: new RegExp(`process ${dev.child.pid}`) })
+  t.match({ code, stderr }, { code: 1, stderr: new RegExp(`Another session.*process ${dev.child.pid}`) })
   t.equal((await dev.type('status')).code, 0, 'the first one still has its key')
 })
 
@@ -126,7 +126,7 @@ const server = createServer((request, response) => {
 new WebSocketServer({ server }).on('connection', (socket) => socket.send('NAME'))
 server.listen(process.env.PORT, process.env.HOST)
 process.on('SIGTERM', () => process.exit())
-`
+${HEALTH}`
 
 t.test('WebSockets and event streams pass, and end with the code that they talk to', async (t) => {
   const dev = await Dev.start(t, { files: { ...files, 'server.js': STREAMS.replaceAll('NAME', 'one') } })
@@ -151,7 +151,7 @@ t.test(
   'the keys, in a terminal',
   { skip: HAS_TERMINAL ? false : 'needs script, of util-linux' },
   async (t) => {
-    const dev = await Dev.start(t, { files, inTerminal: true })
+    const dev = await Dev.start(t, { files, inTerminal: 'front' })
     await dev.shows(/r once more · b roll back · s status · q quit/)
     await dev.shows(/dev-1 is live/)
     await dev.shows(/watching/)
@@ -175,11 +175,22 @@ t.test(
   },
 )
 
-t.test('Ctrl-C in a terminal', { skip: HAS_TERMINAL ? false : 'needs script, of util-linux' }, async (t) => {
-  const dev = await Dev.start(t, { files, inTerminal: true })
-  await dev.answers('one')
-  dev.press('\x03')
-  t.equal(await dev.exited, 0)
-  t.equal(await dev.read('after'), await dev.read('before'))
-  if (IS_LINUX) t.strictSame(await dev.processes(), [])
-})
+t.test(
+  'in the background of a terminal, then in front, and Ctrl-C',
+  { skip: HAS_TERMINAL ? false : 'needs script, of util-linux' },
+  async (t) => {
+    const dev = await Dev.start(t, { files, inTerminal: 'background' })
+    await dev.answers('one')
+    await dev.shows(/watching/)
+    dev.press('\n')
+    // Until it is in front, the terminal shows what is typed.
+    await dev.until(async () => {
+      dev.press('s')
+      return /● live/.test(dev.shown)
+    }, 'the status')
+    dev.press('\x03')
+    t.equal(await dev.exited, 0)
+    t.equal(await dev.read('after'), await dev.read('before'))
+    if (IS_LINUX) t.strictSame(await dev.processes(), [])
+  },
+)

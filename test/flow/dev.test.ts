@@ -1,11 +1,14 @@
 // `slotgate dev`, as somebody lives with it: it boots, sees saves, and keeps the old code where the new one is no good.
+import { once } from 'node:events'
 import { existsSync, readFileSync, statSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { Dev, SHOP as files, IS_LINUX, saying } from '../support/dev.ts'
+import { Dev, SHOP as files, IS_LINUX, saying, sayingOnOnePort } from '../support/dev.ts'
 
 t.test('a command is enough: the app is up, and its new code after a save', async (t) => {
-  const dev = await Dev.start(t, { files })
+  const onePort = sayingOnOnePort('one', 'console.log("not", process.env.INTERNAL_PORT)')
+  const dev = await Dev.start(t, { files: { ...files, 'server.js': onePort } })
   await dev.shows(/watching/)
   const first = await dev.get()
   t.match(first, { status: 200, text: 'one' }, 'a request that comes early waits')
@@ -14,7 +17,15 @@ t.test('a command is enough: the app is up, and its new code after a save', asyn
     /shop listens on PORT and not on INTERNAL_PORT.*schema: off/,
     'what it found out is said',
   )
-  await dev.save('server.js', saying('two'))
+  await t.test('another process on its second port is not taken for it', async (t) => {
+    const [, port] = await dev.shows(/│ not (\d+)/)
+    const other = createServer((socket) => socket.destroy()).listen(Number(port), '127.0.0.1')
+    t.teardown(() => other.close())
+    for (let looks = 0; looks < 2; looks++) await once(other, 'connection')
+    t.notMatch(dev.shown, 'after all')
+  })
+
+  await dev.save('server.js', sayingOnOnePort('two'))
   await dev.answers('two')
   await dev.shows(/✓ dev-2 is live/)
   t.equal(dev.shown.match(/schema: off/g)?.length, 1, 'once')

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import t from 'tap'
-import { Dev, listeningOn, SHOP } from '../support/dev.ts'
+import { Dev, HEALTH, listeningOn, SHOP } from '../support/dev.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const SCRIPT = /<script type="application\/json" id="slotgate-dev">.*<\/script><script>.*<\/script>\n$/s
@@ -30,7 +30,7 @@ const answers = {
 const nothing = (response) => response.writeHead(404, HTML).end('nothing')
 createServer((request, response) => void (answers[request.url] ?? nothing)(response, request)).listen(process.env.PORT, process.env.HOST)
 process.on('SIGTERM', () => process.exit())
-`
+${HEALTH}`
 
 const files = { ...SHOP, 'server.js': app('one') }
 const args = (port: number): string[] => ['--overlay', ...listeningOn(port)]

@@ -16,7 +16,7 @@ const WITHIN_MS = 30_000
 const LOOK_MS = 10
 
 /** An app with one port that answers with this text. */
-export const saying = (text: string, first = ''): string => `${first}
+export const sayingOnOnePort = (text: string, first = ''): string => `${first}
 import { createServer } from 'node:http'
 createServer((request, response) => {
   response.setHeader('content-type', 'text/html; charset=utf-8')
@@ -24,6 +24,16 @@ createServer((request, response) => {
 }).listen(process.env.PORT, process.env.HOST)
 process.on('SIGTERM', () => process.exit())
 `
+
+/** Opens the second port, for its health alone: without one, the first boot of a session takes a second longer. */
+export const HEALTH = `
+import { createServer as createInternal } from 'node:http'
+const health = ({ url }, response) => response.writeHead(url === '/healthz' ? 200 : 404).end()
+createInternal(health).listen(process.env.INTERNAL_PORT, process.env.HOST)
+`
+
+/** An app that answers with this text. */
+export const saying = (text: string, first = ''): string => sayingOnOnePort(text, first) + HEALTH
 
 /** The least that there is to develop. */
 export const SHOP = {
@@ -39,8 +49,8 @@ export interface DevOptions {
   /** What follows `slotgate dev`; by default the front door on a free port, and `server.js` run by Node. */
   args?: (port: number) => string[]
   env?: NodeJS.ProcessEnv
-  /** Types the command in a terminal: the words of a command line for `sh`. */
-  inTerminal?: boolean
+  /** Types the command in a terminal; from the background it comes to the front with the next line that is typed. */
+  inTerminal?: 'front' | 'background'
 }
 
 export class Dev {
@@ -62,12 +72,13 @@ export class Dev {
     }
   }
 
-  static async start(t: Scope, { files, args, env, inTerminal = false }: DevOptions): Promise<Dev> {
+  static async start(t: Scope, { files, args, env, inTerminal }: DevOptions): Promise<Dev> {
     const folder = await mkdtemp(join(tmpdir(), 'slotgate-dev-'))
     await Promise.all(Object.entries(files).map(([path, text]) => writeIn(folder, path, text)))
     const port = await freePort()
     const words = [BIN, 'dev', ...(args?.(port) ?? listeningOn(port))]
     const line = [process.execPath, ...words].map((word) => `'${word}'`).join(' ')
+    const typed = inTerminal === 'background' ? `set -m; ${line} & read answer; fg` : line
     const child = inTerminal
       ? spawn(
           'script',
@@ -76,7 +87,7 @@ export class Dev {
             '--flush',
             '--return',
             '--command',
-            `stty -a >before; ${line}; code=$?; stty -a >after; exit $code`,
+            `stty -a >before; ${typed}; code=$?; stty -a >after; exit $code`,
             '/dev/null',
           ],
           { cwd: folder, env: { ...process.env, ...env } },
