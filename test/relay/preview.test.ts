@@ -58,6 +58,15 @@ t.test('the app gets the other cookies, and no pass', async (t) => {
     t.ok(isPreview(await ask(t, bench, sent)), sent)
     t.same(cookiesIn(seen.at(-1) ?? ''), got, sent)
   }
+  const forged = Array.from(
+    { length: 4 },
+    (_, nth) => `slotgate-preview-invoices=1795352645.${'a'.repeat(42)}${nth}`,
+  )
+  t.ok(isPreview(await ask(t, bench, `Cookie: ${[...forged.slice(1), pass].join('; ')}\r\n`)))
+  t.notOk(
+    isPreview(await ask(t, bench, `Cookie: ${[...forged, pass].join('; ')}\r\n`)),
+    'not all of many are tried',
+  )
   // Those of other services on its host are none of its business either.
   const others = `Cookie: slotgate-preview-invoices=1.2; a=b; ${cookieOf('orders')}\r\n`
   for (const host of ['a.test', 'p.test']) {
