@@ -19,6 +19,10 @@ import { clock, short, tell } from './words.js'
 const LOOK_EVERY_MS = 5_000
 const COME_BACK_MS = 2_000
 const NEWS_MS = 8_000
+/** Whoever comes back after a while has the history for the rest. */
+const NEWS_AT_ONCE = 3
+/** Where a browser keeps the key may be slow, or not to be had: then one goes on without it. */
+const KEEP_WITHIN_MS = 2_000
 /** What is said to whoever looks elsewhere, or listens. */
 const NEWS = ['flipped', 'alarm', 'paused', 'resumed', 'bake_failed', 'schema_live_incompatible']
 
@@ -33,6 +37,7 @@ const news = byId('news')
 /** @param {string} sentence */
 function say(sentence) {
   const words = el('p', {}, short(sentence))
+  if (news.childElementCount >= NEWS_AT_ONCE) news.firstElementChild?.remove()
   news.append(words)
   setTimeout(() => words.remove(), NEWS_MS)
 }
@@ -63,10 +68,16 @@ function signIn(message) {
   main.replaceChildren(
     createSignIn(async (key) => {
       const view = await viewOf(new Api(key))
-      await saveKey(key)
+      await keep(key)
       await open(key, view)
     }, message),
   )
+}
+
+/** @param {SigningKey} key */
+async function keep(key) {
+  const kept = saveKey(key).catch((error) => say(`This browser does not keep the key: ${error.message}`))
+  await Promise.race([kept, new Promise((resolve) => setTimeout(resolve, KEEP_WITHIN_MS))])
 }
 
 /**
@@ -116,23 +127,40 @@ async function keyFromAddress() {
 
 async function forget() {
   session.abort()
-  await forgetKey()
-  signIn()
+  try {
+    await forgetKey()
+    tabs.postMessage('forgotten')
+    signIn()
+  } catch (error) {
+    signIn(`The browser still keeps the key: ${error instanceof Error ? error.message : error}`)
+  }
 }
 
 async function begin() {
   session.abort()
+  const before = session
   if (!window.isSecureContext)
     return signIn('The browser signs only on a page that came over TLS or from this machine.')
   try {
     const brought = await keyFromAddress()
-    if (brought) await saveKey(brought)
-    const key = await loadKey()
+    if (brought) await keep(brought)
+    const key = brought ?? (await keptKey())
+    // Whoever was asked for one meanwhile has loaded one.
+    if (session !== before) return
     if (!key) return signIn()
     await open(key, await viewOf(new Api(key)))
   } catch (error) {
     signIn(error instanceof Error ? error.message : String(error))
   }
+}
+
+/** Asks for a key where the browser takes its time to tell of one. */
+async function keptKey() {
+  const late = setTimeout(
+    () => signIn('The browser has not said yet whether it keeps a key.'),
+    KEEP_WITHIN_MS,
+  )
+  return loadKey().finally(() => clearTimeout(late))
 }
 
 /**
@@ -292,6 +320,8 @@ function once(work) {
   return () => void run()
 }
 
+const tabs = new BroadcastChannel('slotgate')
+tabs.onmessage = () => session.signal.aborted || signIn('The key was forgotten in another tab.')
 // An address with a key may be pasted where the page is open already; that alone loads nothing.
 window.addEventListener('hashchange', () => void begin())
 void begin()

@@ -40,5 +40,5 @@ export const loadKey = () => withStore('readonly', (store) => store.get(CURRENT)
 /** @param {SigningKey} key */
 export const saveKey = (key) => withStore('readwrite', (store) => store.put(key, CURRENT))
 
-/** Leaves nothing behind. */
-export const forgetKey = () => done(indexedDB.deleteDatabase(DATABASE))
+/** The key goes, and the empty database stays: to delete that would wait for each tab that has it open, and new ones for that. */
+export const forgetKey = () => withStore('readwrite', (store) => store.delete(CURRENT))

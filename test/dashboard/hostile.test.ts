@@ -106,7 +106,8 @@ t.test('a page of another origin', { skip }, async (t) => {
         form.submit()
       }, `${admin}/v1/services/invoices/rollback`),
     )
-    t.same(codes, ['origin_refused'])
+    // It may have asked for an icon of that page by then.
+    t.equal(codes[0], 'origin_refused')
     await page.waitForURL(`${admin}/**`)
     await page.goto(site)
   })
@@ -167,6 +168,9 @@ t.test('a page of another origin', { skip }, async (t) => {
     await opened.reload()
     await opened.locator('.service').waitFor()
     t.pass('and the key that was there is there')
+    await opened.getByRole('button', { name: 'Forget key' }).click()
+    const [dashboard] = context.pages()
+    await dashboard?.getByText('The key was forgotten in another tab.').waitFor()
   })
 
   const history = await world.history()
