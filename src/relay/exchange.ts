@@ -28,7 +28,7 @@ import { createRequestId } from './request-id.ts'
 import { pathOf, type Route, targetFor } from './route.ts'
 import type { Pool } from './upstream.ts'
 
-const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
+export const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** RFC 9110 §9.2.2. A body may have been sent in part, so only requests without one. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])

@@ -2,7 +2,7 @@
 // answers. Runs in the thread that accepted it.
 import type { Socket } from 'node:net'
 import { SlotgateError } from '../../errors.ts'
-import { type Client, Exchange } from '../exchange.ts'
+import { type Client, CONTINUE, Exchange } from '../exchange.ts'
 import { plainAddress } from '../forwarded.ts'
 import type { Front } from '../front.ts'
 import { LINGER_MS } from '../journey.ts'
@@ -19,8 +19,8 @@ const AHEAD_BYTES = 64 * 1024
 const GONE_MS = 50
 
 const FIRST_PROBE_MS = 10
-/** One that still sends is there as a rule. */
-const FIRST_PROBE_ASIDE_MS = 250
+/** When to look for one that is not read while it waits. Not more often: there are clients that take five interim answers. */
+const PROBES_ASIDE_MS = [250, 750, 2_500, 7_500]
 
 const NOTHING = Buffer.alloc(0)
 
@@ -146,7 +146,12 @@ export class ClientConnection implements Client {
     const exchange = this.#exchange
     if (exchange === null || this.#socket.isPaused()) return
     this.pause()
-    if (exchange.minor === 1) this.#probeLater(exchange, FIRST_PROBE_ASIDE_MS)
+    if (exchange.minor !== 1) return
+    for (const atMs of PROBES_ASIDE_MS) setTimeout(() => this.#probeAside(exchange), atMs).unref()
+  }
+
+  #probeAside(exchange: Exchange): void {
+    if (exchange === this.#exchange && exchange.waitsFor !== null && !this.isClosed) this.write(CONTINUE)
   }
 
   /**
@@ -374,13 +379,7 @@ export class ClientConnection implements Client {
    */
   #probe(exchange: Exchange, againMs: number): void {
     if (exchange !== this.#exchange || exchange.isAnswered || this.isClosed) return
-    // One that was set aside is read again.
-    if (!this.#halfClosed && exchange.waitsFor === null) return
-    this.write('HTTP/1.1 100 Continue\r\n\r\n')
-    this.#probeLater(exchange, againMs)
-  }
-
-  #probeLater(exchange: Exchange, againMs: number): void {
+    this.write(CONTINUE)
     setTimeout(() => this.#probe(exchange, againMs * 2), againMs).unref()
   }
 
