@@ -28,6 +28,7 @@ export function createOperation() {
   let taken = []
   /** @type {string[]} */
   let lines = []
+  let isDrawnSoon = false
 
   function hide() {
     element.hidden = true
@@ -61,6 +62,16 @@ export function createOperation() {
     element.hidden = false
   }
 
+  /** Thousands of lines may come at once, and to draw each of them would take the page away from its reader. */
+  function drawSoon() {
+    if (isDrawnSoon) return
+    isDrawnSoon = true
+    requestAnimationFrame(() => {
+      isDrawnSoon = false
+      draw()
+    })
+  }
+
   return {
     element,
     /** @param {StepEvent} event */
@@ -80,7 +91,7 @@ export function createOperation() {
       const whose =
         last.operation.release === null || last.operation.release === release ? '' : `${short(release)}: `
       lines = [...lines.slice(1 - LINES), `${whose}${line}`]
-      draw()
+      drawSoon()
     },
   }
 }

@@ -165,7 +165,13 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
   })
 
   await t.test('a release is deployed by its name, and a boot that fails says so', async (t) => {
-    await world.addRelease('r45', { min: 44, max: 45, exitOnBoot: 1 })
+    const lines = 3_000
+    await world.addRelease('r45', { min: 44, max: 45, lines, exitOnBoot: 1 })
+    const drawn = await page.locator('.operation .output').evaluateHandle((output) => {
+      const changes = { count: 0 }
+      new MutationObserver(() => changes.count++).observe(output, { childList: true })
+      return changes
+    })
     await button(page, 'Deploy…').click()
     const dialog = page.getByRole('dialog')
     await dialog.getByLabel('Release').fill('r42')
@@ -176,6 +182,7 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
     await page.locator('.operation[data-state=failed]').waitFor()
     t.match(await page.locator('.operation').innerText(), /Deploy of r45[\s\S]*failed/)
     t.match(await page.locator('.operation .output').innerText(), /cannot find the configuration/)
+    t.ok((await drawn.evaluate(({ count }) => count)) < lines / 2, 'not drawn anew for each line')
     t.match(await record(page, 'boot_failed').innerText(), /^Release r45 did not start: [^.]+\.$/m)
     t.equal(await role(page, 'blue'), 'live')
     await page.getByRole('alert').getByText('Release r45 did not start').waitFor()

@@ -20,6 +20,7 @@ const schema = (): { current: number } & Record<string, unknown> =>
   JSON.parse(readFileSync(schemaFile, 'utf8'))
 
 console.log(`${SLOTGATE_RELEASE} boots on ${PORT}${SLOTGATE_REHEARSAL ? ' for a rehearsal' : ''}`)
+for (let line = 0; line < (manners.lines ?? 0); line++) console.error(`line ${line}`)
 if (manners.exitOnBoot !== undefined) {
   console.error('cannot find the configuration')
   process.exit(manners.exitOnBoot)

@@ -25,6 +25,8 @@ export interface Manners {
   max: number
   /** Overrides fields of the status. */
   status?: Record<string, unknown>
+  /** How many lines it writes before anything else. */
+  lines?: number
   exitOnBoot?: number
   unhealthy?: boolean
   hangs?: boolean
