@@ -10,7 +10,7 @@ export class Echoes {
   readonly #tell: (text: string) => void
   /** How often each file has changed since nothing was under way. */
   readonly #times = new Map<string, number>()
-  /** How often in a row nothing came since then but files that are new, or gone, and those that change each time. */
+  /** How often in a row new files came since then, or some went, and nothing else that had not changed before. */
   #inVain = 0
   /** What the session has seen come. */
   readonly #new = new Set<string>()
@@ -55,11 +55,10 @@ export class Echoes {
 
   #learn(changes: readonly Change[]): void {
     for (const { path } of changes) this.#count(path)
-    const fleeting = changes.filter((change) => this.#comesOrGoes(change))
-    const areEchoes = changes.every((change) => fleeting.includes(change) || this.#timesOf(change.path) > 1)
-    this.#inVain = areEchoes && fleeting.length > 0 ? this.#inVain + 1 : 0
-    const rest = fleeting.map(({ path }) => path).filter((path) => !this.#files.has(path))
-    if (this.#inVain > MOST_ECHOES) this.#passOverNew(rest)
+    const first = changes.filter(({ path }) => this.#timesOf(path) === 1)
+    if (!first.every((change) => this.#comesOrGoes(change))) this.#inVain = 0
+    else if (first.length > 0) this.#inVain += 1
+    if (this.#inVain > MOST_ECHOES) this.#passOverNew(first.map(({ path }) => path))
   }
 
   #timesOf(path: string): number {
@@ -82,7 +81,7 @@ export class Echoes {
       const [where, line] =
         folder === '.' ? ['here', 'a pattern of their names'] : [`in ${folder}/`, `${folder}/`]
       this.#tell(
-        `New files come ${where} whenever the app boots, such as ${path}; it was called off ${this.#inVain} times for them. From now on such files are passed over until another one is saved, or r. If the app writes them: ${line} in .gitignore.`,
+        `New files come ${where} whenever the app boots, such as ${path}; it was called off ${this.#inVain} times for them. From now on they are passed over; if one is yours, save another file after it. If the app writes them: ${line} in .gitignore.`,
       )
     }
   }

@@ -45,31 +45,36 @@ t.test('a port that is taken', async (t) => {
     t.notOk(existsSync(join(dev.folder, '.slotgate/dev.key')))
   })
 
-  await t.test('sessions that begin at once do not take it from each other', async (t) => {
-    const sessions = await Promise.all(Array.from({ length: 4 }, () => Dev.start(t, { files })))
-    await Promise.all(sessions.map((dev) => dev.shows(/✓ dev-1 is live/)))
-    const admins = await Promise.all(sessions.map((dev) => dev.read('.slotgate/dev.admin')))
-    t.equal(new Set(admins).size, sessions.length)
-  })
+  await t.test(
+    'that of a config gives way to the next, which sessions do not take from each other',
+    async (t) => {
+      const config = JSON.stringify({
+        listen: `127.0.0.1:${port}`,
+        services: { shop: { releases: { command: [process.execPath, 'server.js'], cwd: '.' }, first: 'r1' } },
+      })
+      const begin = (...flags: string[]) =>
+        Dev.start(t, {
+          files: { ...files, 'proxy.config.yaml': config },
+          args: () => [...flags, '--config', 'proxy.config.yaml'],
+        })
+      // Of three that begin at once, two meet at a port.
+      const sessions = await Promise.all([begin(), begin('--json'), begin()])
+      const [dev, other] = sessions
+      await Promise.all(sessions.map((session) => session.shows(/dev-1 is live/)))
+      const [, url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
+      t.match(dev.shown, `Port ${port} on 127.0.0.1 is already in use`)
+      t.ok(Number(new URL(url).port) > port)
+      t.equal(await (await fetch(url)).text(), 'one')
+      const admins = await Promise.all(sessions.map((session) => session.read('.slotgate/dev.admin')))
+      t.equal(new Set(admins).size, sessions.length)
 
-  await t.test('one of the config gives way to the next, and that is said', async (t) => {
-    const config = JSON.stringify({
-      listen: `127.0.0.1:${port}`,
-      services: { shop: { releases: { command: [process.execPath, 'server.js'], cwd: '.' }, first: 'r1' } },
-    })
-    const dev = await Dev.start(t, {
-      files: { ...files, 'proxy.config.yaml': config },
-      args: () => ['--config', 'proxy.config.yaml'],
-    })
-    const [, url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
-    t.match(dev.shown, `Port ${port} on 127.0.0.1 is already in use`)
-    t.ok(Number(new URL(url).port) > port)
-    await dev.shows(/✓ dev-1 is live/)
-    t.equal(await (await fetch(url)).text(), 'one')
-  })
+      await other.end('SIGTERM')
+      for (const line of other.shown.trim().split('\n')) t.doesNotThrow(() => JSON.parse(line), line)
+    },
+  )
 })
 
-t.test('the services of a config, where a browser finds them, and the log as JSON', async (t) => {
+t.test('the services of a config, where a browser finds them', async (t) => {
   const service = (host: string) => ({
     hosts: [host],
     releases: { command: [process.execPath, 'server.js'], cwd: '.' },
@@ -94,20 +99,6 @@ t.test('the services of a config, where a browser finds them, and the log as JSO
     code: 2,
     stderr: /has 2 services/,
   })
-
-  const other = await Dev.start(t, { files, args: (port) => ['--json', ...listeningOn(port)] })
-  await other.shows(/"msg":"slotgate is up"/)
-  await other.shows(/"msg":"dev-1 is live"/)
-  await other.end('SIGTERM')
-  for (const line of other.shown.trim().split('\n')) t.doesNotThrow(() => JSON.parse(line), line)
-})
-
-t.test('one session in a folder', async (t) => {
-  const dev = await Dev.start(t, { files })
-  await dev.answers('one')
-  const { code, stderr } = await dev.type('dev', '--', 'node', 'server.js')
-  t.match({ code, stderr }, { code: 1, stderr: new RegExp(`Another session.*process ${dev.child.pid}`) })
-  t.equal((await dev.type('status')).code, 0, 'the first one still has its key')
 })
 
 t.test('what to run has to be said', async (t) => {
@@ -145,6 +136,12 @@ t.test('WebSockets and event streams pass, and end with the code that they talk 
   const next = new WebSocket(dev.url.replace('http', 'ws'))
   t.equal(String((await once(next, 'message'))[0]), 'two')
   next.close()
+
+  await t.test('one session in a folder', async (t) => {
+    const { code, stderr } = await dev.type('dev', '--', 'node', 'server.js')
+    t.match({ code, stderr }, { code: 1, stderr: new RegExp(`Another session.*process ${dev.child.pid}`) })
+    t.equal((await dev.type('status')).code, 0, 'the first one still has its key')
+  })
 })
 
 t.test(

@@ -57,31 +57,40 @@ t.test('the command of the README, word for word', async (t) => {
   t.equal(await (await fetch(url)).text(), 'one')
 })
 
-t.test('code that does not start leaves the old code serving, and one block says why', async (t) => {
-  const dev = await Dev.start(t, { files })
-  await dev.answers('one')
-  await dev.shows(/watching/)
-  await dev.save('server.js', saying('two', `console.error('no printer at all'); process.exit(3)`))
-  await dev.shows(
-    /✗ Release dev-2 did not start: it ended with exit code 3.*last lines of its output:\n *│ no printer at all\n/s,
-  )
-  t.match(await dev.get(), { status: 200, text: 'one' })
-  await dev.save('server.js', saying('three'))
-  await dev.answers('three')
-})
-
-t.test('while nothing is live yet, a page says why', async (t) => {
+t.test('code that is no good, or too slow', async (t) => {
   const dev = await Dev.start(t, { files: { ...files, 'server.js': 'process.exit(1)' } })
   await dev.shows(/watching/)
-  await dev.shows(/dev-1 did not start/)
-  const waiting = dev.get('/', { accept: 'text/html' })
-  await dev.save('server.js', saying('at last'))
-  t.match(await waiting, { status: 200, text: 'at last' }, 'who waits meanwhile is served')
+
+  await t.test('who comes while nothing is live is served by the first code that is', async (t) => {
+    await dev.shows(/dev-1 did not start/)
+    const waiting = dev.get('/', { accept: 'text/html' })
+    await dev.save('server.js', saying('at last'))
+    t.match(await waiting, { status: 200, text: 'at last' })
+    await dev.shows(/✓ dev-2 is live/)
+  })
+
+  await t.test('code that does not start leaves the old code serving, and one block says why', async (t) => {
+    await dev.save('server.js', saying('three', `console.error('no printer at all'); process.exit(3)`))
+    await dev.shows(
+      /✗ Release dev-3 did not start: it ended with exit code 3.*last lines of its output:\n *│ no printer at all\n/s,
+    )
+    t.match(await dev.get(), { status: 200, text: 'at last' })
+  })
+
+  await t.test('the newest change wins: a boot that is out of date is called off', async (t) => {
+    await dev.save('server.js', `console.log('hanging'); setInterval(() => {}, 1000)`)
+    await dev.shows(/dev-4 │ hanging/)
+    await dev.save('server.js', saying('five'))
+    await dev.answers('five')
+    await dev.shows(/✓ dev-5 is live/)
+    t.notMatch(dev.shown, /✗ Release dev-4/, 'what was called off is no failure')
+    if (IS_LINUX) t.equal((await dev.processes()).length, 2, 'the live release and the one before')
+  })
 })
 
 /** The least app that has both ports, with a schema in a file; it has room for what a test wants it to wait for. */
 const withSchema = (text: string, range: [min: number, max: number], first = ''): string => `
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 ${first}
 const { PORT, INTERNAL_PORT, HOST, SLOTGATE_BOOT_ID: boot_id } = process.env
@@ -99,80 +108,52 @@ createServer((request, response) => {
 process.on('SIGTERM', () => process.exit())
 `
 
-t.test('code that needs a migration waits for it, and the terminal has the command', async (t) => {
-  const dev = await Dev.start(t, {
-    files: { ...files, '.git/schema': '1', 'server.js': withSchema('one', [1, 1]) },
-  })
-  await dev.answers('one')
-  await dev.shows(/watching/)
-  await dev.save('server.js', withSchema('two', [2, 2]))
-  const [, curl = ''] = await dev.shows(
-    /schema_behind_code.*dev-1 is live; dev-2 stays up.*\n *(curl -X POST http:\S+)\n/s,
-  )
-  const page = await dev.get('/', { accept: 'text/html' })
-  t.equal(page.text, 'one')
-  t.equal(
-    page.headers['slotgate-dev'],
-    'live="dev-1", refused="dev-2", code=schema_behind_code, pending=("2_notes.sql")',
-  )
-  await fetch(curl.replace('curl -X POST ', ''), { method: 'POST' })
-  t.equal((await dev.type('promote')).code, 0)
-  await dev.answers('two')
-  await dev.shows(/✓ dev-2 is live/)
-  t.equal((await dev.get('/', { accept: 'text/html' })).headers['slotgate-dev'], 'live="dev-2"')
-})
-
-t.test('migrations that need not run yet are mentioned once', async (t) => {
+t.test('migrations', async (t) => {
   const dev = await Dev.start(t, {
     files: { ...files, '.git/schema': '1', 'server.js': withSchema('one', [1, 2]) },
   })
-  await dev.shows(/! Release dev-1 ships migrations that have not run: 2_notes.sql. .*\/migrations\/run/)
-  await dev.shows(/watching/)
-  await dev.save('server.js', withSchema('two', [1, 2]))
-  await dev.shows(/✓ dev-2 is live/)
-  await dev.save('server.js', withSchema('three', [1, 3]))
-  await dev.shows(/! Release dev-3 ships migrations that have not run: 3_notes.sql/)
-  t.notMatch(dev.shown, 'Release dev-2 ships')
+
+  await t.test('that need not run yet are mentioned once', async (t) => {
+    await dev.shows(/! Release dev-1 ships migrations that have not run: 2_notes.sql. .*\/migrations\/run/)
+    await dev.shows(/watching/)
+    await dev.save('server.js', withSchema('two', [1, 2]))
+    await dev.shows(/✓ dev-2 is live/)
+    await dev.save('server.js', withSchema('three', [1, 3]))
+    await dev.shows(/! Release dev-3 ships migrations that have not run: 3_notes.sql/)
+    t.notMatch(dev.shown, 'Release dev-2 ships')
+  })
+
+  await t.test('that have to run are waited for, and the terminal has the command', async (t) => {
+    await dev.save('server.js', withSchema('four', [2, 2]))
+    const [, curl = ''] = await dev.shows(
+      /schema_behind_code.*dev-3 is live; dev-4 stays up.*\n *(curl -X POST http:\S+)\n/s,
+    )
+    const page = await dev.get('/', { accept: 'text/html' })
+    t.equal(page.text, 'three')
+    t.equal(
+      page.headers['slotgate-dev'],
+      'live="dev-3", refused="dev-4", code=schema_behind_code, pending=("2_notes.sql")',
+    )
+    await fetch(curl.replace('curl -X POST ', ''), { method: 'POST' })
+    t.equal((await dev.type('promote')).code, 0)
+    await dev.answers('four')
+    await dev.shows(/✓ dev-4 is live/)
+    t.equal((await dev.get('/', { accept: 'text/html' })).headers['slotgate-dev'], 'live="dev-4"')
+  })
 })
 
 t.test('an app that is slow to open its second port is not taken for one without', async (t) => {
-  const late = withSchema('one', [1, 1]).replace(
-    '.listen(INTERNAL_PORT',
-    '; const open = () => internal.listen(INTERNAL_PORT',
+  const slow = withSchema('one', [1, 1]).replace(
+    'createServer((request',
+    'const internal = createServer((request',
   )
-  const server = `${late.replace('createServer((request', 'const internal = createServer((request')}
-setTimeout(open, 1500)`
+  const server = `${slow.replace('.listen(INTERNAL_PORT, HOST)', '')}
+while (!existsSync('.git/opens')) await new Promise((resolve) => setTimeout(resolve, 10))
+internal.listen(INTERNAL_PORT, HOST)`
   const dev = await Dev.start(t, { files: { ...files, '.git/schema': '1', 'server.js': server } })
   await dev.shows(/schema: off/)
+  await dev.save('.git/opens', '')
   await dev.shows(/it listens on INTERNAL_PORT after all: dev-2 boots.*✓ dev-2 is live/s)
   const { stdout } = await dev.type('status', '--json')
   t.match(JSON.parse(stdout), { schema: { check: 'on', current: 1 }, live: { release: 'dev-2' } })
-})
-
-t.test('the newest change wins: a boot that is out of date is called off', async (t) => {
-  const dev = await Dev.start(t, { files })
-  await dev.answers('one')
-  await dev.shows(/watching/)
-  await dev.save('server.js', `console.log('hanging'); setInterval(() => {}, 1000)`)
-  await dev.shows(/dev-2 │ hanging/)
-  await dev.save('server.js', saying('three'))
-  await dev.answers('three')
-  await dev.shows(/✓ dev-3 is live/)
-  t.notMatch(dev.shown, /✗/, 'what was called off is no failure')
-  if (IS_LINUX) t.equal((await dev.processes()).length, 2, 'the live release and the one before')
-})
-
-t.test('a file that the app writes itself does not keep it from serving', async (t) => {
-  const writes = `
-    import { appendFileSync } from 'node:fs'
-    const busy = setInterval(() => appendFileSync('app.log', 'x'), 20)
-    await new Promise((resolve) => setTimeout(resolve, 600))
-    clearInterval(busy)
-  `
-  const dev = await Dev.start(t, { files })
-  await dev.answers('one')
-  await dev.shows(/watching/)
-  await dev.save('server.js', saying('two', writes))
-  await dev.shows(/app\.log changes whenever the app boots; from now on it is passed over/)
-  await dev.answers('two')
 })
