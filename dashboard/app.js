@@ -248,8 +248,8 @@ async function open(key, view) {
   const reader = {
     onEvent,
     onState: showConnection,
-    onRefused: (/** @type {Refused} */ { problem }) =>
-      signIn(`The key is not taken any more: ${problem.detail}`),
+    onRefused: (/** @type {Refused} */ { problem: { detail, hint } }) =>
+      signIn([`The key is not taken any more: ${detail}`, hint].filter(Boolean).join(' ')),
   }
 
   /** Only while somebody looks: a browser has six connections to one place, for all its tabs. */

@@ -298,17 +298,36 @@ t.test('a clock that is wrong is told from a key that is', { skip }, async (t) =
   const world = await dashboardWorld(t)
   await world.start(t)
   const page = await (await openBrowser(t)).newPage()
-  await page.addInitScript(() => {
-    const now = Date.now
-    Date.now = () => now() - 90_000
-  })
   await page.goto(world.adminUrl)
+  const setClock = (aheadMs: number) =>
+    page.evaluate((ms) => {
+      const now = performance.now.bind(performance)
+      Date.now = () => performance.timeOrigin + now() + ms
+    }, aheadMs)
+  await setClock(-90_000)
   await page.getByLabel('Private key file').setInputFiles(keyFileOf(world))
   await button(page, 'Load key').click()
   await page
     .getByRole('alert')
     .getByText(/clock of this browser is (89|9\d) s behind that of slotgate/)
     .waitFor()
+
+  await t.test('also where it goes wrong while the page is open', async (t) => {
+    await setClock(0)
+    await loadKey(page, world)
+    await setClock(90_000)
+    await page.evaluate(() => {
+      const now = performance.now.bind(performance)
+      // The time in which it may still be that slotgate has just started is over sooner.
+      performance.now = () => now() * 10
+      document.dispatchEvent(new Event('visibilitychange'))
+    })
+    await page
+      .getByRole('alert')
+      .getByText(/not taken any more: .* clock of this browser is (89|9\d) s ahead/)
+      .waitFor()
+    t.pass()
+  })
 })
 
 t.test('a key that may only read is offered nothing else', { skip }, async (t) => {
