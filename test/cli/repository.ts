@@ -5,6 +5,7 @@ import { chmodSync, mkdirSync, realpathSync, rmSync, writeFileSync } from 'node:
 import { dirname, join } from 'node:path'
 import type { Test } from 'tap'
 import type { Finding, LintResult } from '../../src/cli/lint/types.ts'
+import { COMPILED } from '../support/compiled.ts'
 import { type Ended, newFolder, run } from './terminal.ts'
 
 /** Paths from the root of the repository to contents; null: the file is deleted. */
@@ -85,7 +86,20 @@ export class Repository {
       ]),
     )
     const quiet = { GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_NOSYSTEM: '1' }
-    return { PATH: `${tools}:${process.env.PATH}`, HOME: this.#home, ...who, ...quiet }
+    // Each commit would start another git that looks whether there is something to tidy up.
+    const untidied = {
+      GIT_CONFIG_COUNT: '1',
+      GIT_CONFIG_KEY_0: 'maintenance.auto',
+      GIT_CONFIG_VALUE_0: 'false',
+    }
+    return {
+      PATH: `${tools}:${process.env.PATH}`,
+      HOME: this.#home,
+      ...who,
+      ...quiet,
+      ...untidied,
+      ...COMPILED,
+    }
   }
 
   write(changes: Changes): void {

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { engineAt } from '../../src/slots/drivers/engine.ts'
 import { startRawApp } from '../relay/support.ts'
+import { COMPILED } from '../support/compiled.ts'
 import { testDriver } from '../support/driver-tests.ts'
 import { openEngine } from '../support/engine.ts'
 import { serveRegistry } from '../support/registry.ts'
@@ -23,8 +24,7 @@ async function createWorld(t: Test, network?: string): Promise<World> {
   const world = await World.create(t)
   world.command = [APP]
   // What is compiled already lies in the folder that is mounted.
-  const { NODE_COMPILE_CACHE } = process.env
-  if (NODE_COMPILE_CACHE) world.env = { NODE_COMPILE_CACHE }
+  world.env = { ...COMPILED }
   world.driver = [
     'driver: docker',
     `engine: ${engine.host}`,

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { freePort } from '../../bench/ports.ts'
+import { COMPILED } from '../support/compiled.ts'
 import { SCENES } from '../support/scenes.ts'
 import { type Block, blocksOf, linesOf, patternOf, typeAll } from '../support/shell.ts'
 
@@ -173,6 +174,7 @@ async function environment(folder: string): Promise<NodeJS.ProcessEnv> {
     GIT_AUTHOR_EMAIL: 'ada@example.com',
     GIT_COMMITTER_NAME: 'Ada',
     GIT_COMMITTER_EMAIL: 'ada@example.com',
+    ...COMPILED,
   }
 }
 

@@ -18,7 +18,9 @@ export class Repository {
   static async create(folder: string): Promise<Repository> {
     const repository = new Repository(folder)
     await mkdir(folder, { recursive: true })
-    await repository.git('init', '--quiet', '--initial-branch=main')
+    await repository.git('init', '--quiet', '--template=', '--initial-branch=main')
+    // Each commit would start another git that looks whether there is something to tidy up.
+    await repository.git('config', 'maintenance.auto', 'false')
     return repository
   }
 
