@@ -8,6 +8,7 @@ import { generateKey, writeKeyFile } from '../../src/cli/keyfile.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { createLogger } from '../../src/log.ts'
 import { start } from '../../src/main.ts'
+import { COMPILED } from '../support/compiled.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 import { blocksOf, linesOf, patternOf, typeAll } from '../support/shell.ts'
 
@@ -75,6 +76,7 @@ async function startDemo(t: Test): Promise<RunningDemo> {
       PATH: `${dirname(process.execPath)}:${process.env.PATH}`,
       CURL_HOME: folder,
       SLOTGATE_ADMIN: `http://127.0.0.1:${slotgate.admin.port}`,
+      ...COMPILED,
     },
   }
 }
