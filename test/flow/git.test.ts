@@ -1,6 +1,6 @@
 // Releases from git, with real repositories: what a caller calls a commit, what is checked out, set up, kept and shared.
 import { existsSync } from 'node:fs'
-import { chmod, lstat, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
+import { chmod, lstat, mkdir, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
@@ -345,6 +345,23 @@ t.test('two services of one repository have each their own checkouts and shared 
   const linkOf = (service: string) => readlink(join(world.stateDir, 'releases', service, first, 'data'))
   t.equal(await linkOf('invoices'), join(world.stateDir, 'shared', 'invoices', 'data'))
   t.equal(await linkOf('orders'), join(world.stateDir, 'shared', 'orders', 'data'))
+})
+
+t.test('a work tree that another git is writing down at this moment is waited for', async (t) => {
+  const { world, repository } = await createWorld(t)
+  const release = await repository.commit(FITS)
+  const other = join(repository.folder, '.git', 'worktrees', 'other')
+  await mkdir(other, { recursive: true })
+  await writeFile(join(other, 'gitdir'), `${world.folder}/other/.git\n`)
+  // As git leaves it between its opening and its writing of the file.
+  await writeFile(join(other, 'commondir'), '')
+  await world.start(t)
+  const asked = await repository.git('worktree', 'list').catch((error: Error) => error.message)
+  t.match(asked, /failed to read .*commondir/, 'git fails over it')
+  const deployed = world.deploy(release)
+  await world.until(async () => (await world.status()).operation?.step === 'booting', 'it has begun')
+  await rm(other, { recursive: true })
+  t.match(await deployed, { status: 200, body: { live: { release } } })
 })
 
 t.test('what is in the commit is not replaced by what is shared', async (t) => {
