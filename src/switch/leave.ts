@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { SlotName } from '../contract.ts'
 import type { Occupant } from '../slots/occupants.ts'
 import type { Service } from './service.ts'
+import { tidy } from './tidy.ts'
 
 /** After a flip: drains the occupant that is no longer live; it stays up as the quickest way back unless told not to. */
 export async function leaveBehind(service: Service, occupant: Occupant, slot: SlotName): Promise<void> {
@@ -15,6 +16,7 @@ export async function leaveBehind(service: Service, occupant: Occupant, slot: Sl
   while (lock.current) await lock.ended
   if (table.pointer(index).slot === slot) return
   await occupants.stop(occupant, 'drained, and the config says `previous: stop`')
+  tidy(service)
 }
 
 /** After its slot was given away: nothing can switch back to this process any more, so it ends once it is drained. */
@@ -33,4 +35,5 @@ export async function retire(service: Service, occupant: Occupant, slot: SlotNam
   // When slotgate ends, the front door still lets open requests finish; the process is stopped after that.
   if (service.closing.aborted) return
   await service.occupants.stop(occupant, 'its slot was given to another release')
+  tidy(service)
 }

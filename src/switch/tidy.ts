@@ -1,4 +1,4 @@
-// After an operation, and at the start: the files of releases that nobody needs any more may go.
+// After an operation, after the end of a process, and at the start: the files of releases that nobody needs any more may go.
 import { recorded, type Service } from './service.ts'
 
 /** Begins to remove what is not needed; does not wait for it. What runs is kept by whoever booted it. */
