@@ -1,6 +1,7 @@
 // slotgate's own answers: a small page or a problem document. Pure.
-import { STATUS_CODES } from 'node:http'
+
 import { SlotgateError, toProblem } from '../errors.ts'
+import { STATUS_CODES } from '../http.ts'
 import { dateField } from './http1/outgoing.ts'
 import { previewField } from './mark.ts'
 import { fieldLine, type Notice } from './pages.ts'

@@ -63,6 +63,15 @@ t.test('nothing that the relay loads loads fastify or yaml', async (t) => {
   for (const name of new Set(loaded)) t.notMatch(name, /^(@?fastify|yaml)\b/)
 })
 
+t.test('only its types are imported from node:http', async (t) => {
+  for (const [file, all] of imports) {
+    t.notOk(
+      all.some(({ target, isType }) => target === 'node:http' && !isType),
+      file,
+    )
+  }
+})
+
 t.test('the command line loads no package before it knows which command is called', async (t) => {
   const loaded = [...loadedBy('bin.ts', { later: false })]
   t.ok(loaded.includes('cli/commands/serve.ts'))

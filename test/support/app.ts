@@ -1,7 +1,8 @@
 // A small real app for the tests of switching: its schema is a JSON file that all its releases share, its manners come
 // from `release.json` in its folder. It logs every internal request, so that a test can see what slotgate asked.
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer } from '../../src/http.ts'
 import type { Manners } from './world.ts'
 
 const manners: Manners = JSON.parse(readFileSync('release.json', 'utf8'))

@@ -1,8 +1,8 @@
 // A release with the kit on a real PostgreSQL, for the scenarios: its folder holds migrations and how it behaves.
 import { appendFileSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:http'
 import { pathToFileURL } from 'node:url'
 import pg from 'pg'
+import { createServer } from '../../src/http.ts'
 import { serveInternal } from '../../src/kit/index.ts'
 
 const { DATABASE_URL, PORT, HOST, SLOTGATE_RELEASE = '', WORLD = '.' } = process.env

@@ -1,5 +1,5 @@
 // The least app that fits the contract and boots fast, for tests that boot it hundreds of times.
-import { createServer } from 'node:http'
+import { createServer } from '../../src/http.ts'
 
 const { HOST, PORT, INTERNAL_PORT, SLOTGATE_BOOT_ID, SLOTGATE_RELEASE } = process.env
 const status = {

@@ -1,10 +1,11 @@
 // A listener of its own for the metrics, without signatures, since what scrapes them does not sign. It reads and changes
 // nothing, and it is there only if the config says so.
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { isLoopback } from '../../config/addresses.ts'
 import type { Config, ListenAddress } from '../../config/types.ts'
 import { messageOf } from '../../errors.ts'
+import { createServer } from '../../http.ts'
 import type { Logger } from '../../log.ts'
 import { listenError } from '../../ports.ts'
 import { fieldsOf } from '../fields.ts'

@@ -1,7 +1,8 @@
 // Screening a request's head: what is refused, and what the rest of the journey may rely on. Pure.
-import { METHODS } from 'node:http'
+
 import type { RelayConfig } from '../../config/types.ts'
 import { SlotgateError } from '../../errors.ts'
+import { METHODS } from '../../http.ts'
 import { hostnameOf, isHost } from '../host.ts'
 import type { Framing } from './body.ts'
 import { type HeadReader, Malformed, TooLong, TooManyFields } from './head.ts'

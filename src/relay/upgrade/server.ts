@@ -1,8 +1,9 @@
 // Where connections go whose next request asks for an upgrade: a node:http server that never listens and reads nothing
 // but that one request. Runs in the thread of the connections.
-import { createServer, type IncomingMessage } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { RelayConfig } from '../../config/types.ts'
+import { createServer } from '../../http.ts'
 import type { Peer } from '../forwarded.ts'
 import type { Front } from '../front.ts'
 import { Tunnel } from './tunnel.ts'
