@@ -10,7 +10,7 @@ import { descriptorsOf, memoryOf } from '../support/proc.ts'
 import { randomOf } from '../support/random.ts'
 
 const SEED = Number(process.env.CHAOS_SEED ?? Date.now() % 1_000_000)
-const EXCHANGES = Number(process.env.CHAOS_EXCHANGES ?? 10_000)
+const EXCHANGES = Number(process.env.CHAOS_EXCHANGES ?? 5_000)
 const AT_ONCE = 48
 /** What all of it may add to the memory of a process that has served a few hundred exchanges. */
 const MEMORY_MIB = 250
