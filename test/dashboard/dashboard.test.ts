@@ -315,6 +315,8 @@ t.test('a clock that is wrong is told from a key that is', { skip }, async (t) =
   await t.test('also where it goes wrong while the page is open', async (t) => {
     await setClock(0)
     await loadKey(page, world)
+    // From then on it hears of what changes.
+    await page.locator('#connection[data-state=live]').waitFor()
     await setClock(90_000)
     await page.evaluate(() => {
       const now = performance.now.bind(performance)
