@@ -1,5 +1,4 @@
 // Tells what comes over the slots, once a second, while somebody reads it.
-
 import { waitFor } from '../wait.ts'
 import type { DataPlane, Traffic } from './data-plane.ts'
 import type { Feed } from './feed.ts'

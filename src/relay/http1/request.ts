@@ -1,5 +1,4 @@
 // Screening a request's head: what is refused, and what the rest of the journey may rely on. Pure.
-
 import type { RelayConfig } from '../../config/types.ts'
 import { SlotgateError } from '../../errors.ts'
 import { METHODS } from '../../http.ts'

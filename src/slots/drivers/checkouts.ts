@@ -2,11 +2,10 @@
 // is what an attempt left behind that failed or was interrupted; the next one begins anew.
 import { mkdir, readdir, realpath, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { isCommitHash, resolveCommit } from './commits.ts'
-import { type Git, type GitAnswer, gitIn } from './git-command.ts'
+import { type Git, gitIn } from './git-command.ts'
 import { linkShared, type SharedOptions } from './shared.ts'
 import type { Source } from './source.ts'
 
@@ -22,11 +21,6 @@ export interface CheckoutsOptions {
 
 /** Beside the checkout, and not in git's own folder for it: a release starts again also while its repository is away. */
 const COMPLETE = '.complete'
-
-const HALF_WRITTEN = /^failed to read \S*worktrees\//m
-const AGAIN_MS = 50
-/** Longer, and it is no git that writes but one that was killed while it did. */
-const WRITTEN_WITHIN_MS = 2_000
 
 export class Checkouts implements Source {
   readonly #options: CheckoutsOptions
@@ -137,19 +131,9 @@ export class Checkouts implements Source {
     const folder = this.#folderOf(release)
     // Forced twice: what a crash left of it may still be known, and locked.
     const add = ['worktree', 'add', '--quiet', '--force', '--force', '--detach', folder, release]
-    const { ok, stderr } = await this.#untilWritten(add, signal)
+    const { ok, stderr } = await this.#git(add, signal)
     if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
     if (!ok) throw this.#failed(release, stderr.replaceAll('\n', '; '))
-  }
-
-  /** Git reads what it knows of all work trees, and fails over one that another git is writing down at this moment. */
-  async #untilWritten(args: readonly string[], signal: AbortSignal): Promise<GitAnswer> {
-    const untilMs = performance.now() + WRITTEN_WITHIN_MS
-    for (;;) {
-      const answer = await this.#git(args, signal)
-      if (!HALF_WRITTEN.test(answer.stderr) || signal.aborted || performance.now() > untilMs) return answer
-      await pause(AGAIN_MS)
-    }
   }
 
   /** Makes what the system says of a disk that is full, or not ours, a sentence about the checkout. */
