@@ -26,11 +26,16 @@ function readText(file: string): string {
 /**
  * @param file the path of the config
  * @param env what `${NAME}` reads from
+ * @param given.bringsKey whether the caller adds a key, so that the file needs none
  * @returns the checked, frozen config
  * @throws SlotgateError `config_unreadable`, or `config_invalid` with the fact `problems`: a list of ConfigProblem
  */
-export function loadConfig(file: string, env: Surroundings['env'] = process.env): Config {
-  const { config, problems } = checkConfig(readText(file), { file, env, readFile })
+export function loadConfig(
+  file: string,
+  env: Surroundings['env'] = process.env,
+  given: Pick<Surroundings, 'bringsKey'> = {},
+): Config {
+  const { config, problems } = checkConfig(readText(file), { file, env, readFile, ...given })
   if (config) return config
   const count = problems.length === 1 ? 'one problem' : `${problems.length} problems`
   throw new SlotgateError('config_invalid', { file, count, problems })

@@ -31,6 +31,8 @@ export interface Surroundings {
   env: Readonly<Record<string, string | undefined>>
   /** For TLS files and secrets; without it no file can be read. */
   readFile?: ReadFile
+  /** Whoever runs it adds a key of their own. */
+  bringsKey?: boolean
 }
 
 /** A config has a few thousand characters; the limits keep a hostile one from taking the machine. */

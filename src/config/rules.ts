@@ -300,7 +300,7 @@ function adminIsPrivate(reading: Reading, draft: ConfigDraft): void {
 }
 
 function someWayToPromote(reading: Reading, draft: ConfigDraft): void {
-  if (draft.admin?.keys?.length !== 0) return
+  if (reading.from.bringsKey || draft.admin?.keys?.length !== 0) return
   const stuck = servicesOf(draft).filter(([, { first }]) => first === null)
   if (stuck.length === 0) return
   const names = stuck.map(([name]) => name).join(', ')

@@ -39,7 +39,10 @@ export interface DevConfig {
  */
 export async function devConfig(options: DevOptions, folder: string, session: Session): Promise<DevConfig> {
   const { command, config: file, listen: asked } = options
-  const base = file === undefined ? configOf(folder, command, session.key) : loadConfig(file)
+  const base =
+    file === undefined
+      ? configOf(folder, command, session.key)
+      : loadConfig(file, process.env, { bringsKey: true })
   if (command.length > 0 && base.services.length > 1) {
     throw new Failure(EXIT.usage, `${file} has ${base.services.length} services, and the command is one app.`)
   }

@@ -78,7 +78,6 @@ t.test('the services of a config, where a browser finds them', async (t) => {
   const service = (host: string) => ({
     hosts: [host],
     releases: { command: [process.execPath, 'server.js'], cwd: '.' },
-    first: 'r1',
   })
   const config = { services: { shop: service('shop.localhost'), help: service('help.localhost') } }
   const more = { ...files, 'proxy.config.yaml': JSON.stringify(config) }
