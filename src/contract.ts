@@ -67,7 +67,7 @@ export type ParsedStatus =
   | { ok: false; code: 'schema_status_not_json'; detail: string }
   | { ok: false; code: 'schema_status_malformed'; field: string; expected: string; got: string }
 
-type FieldKind = 'version' | 'boolean' | 'string' | 'strings' | 'problems'
+export type FieldKind = 'version' | 'boolean' | 'string' | 'strings' | 'problems'
 
 const KINDS: Record<keyof SchemaStatus, FieldKind> = {
   current_schema_version: 'version',
@@ -126,6 +126,10 @@ function describeValue(value: unknown): string {
   const text = JSON.stringify(value)
   return `the ${typeof value} ${text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text}`
 }
+
+/** @returns why a value is not of a kind, `must be true or false, not the string "yes"`; null where it is */
+export const misfit = (kind: FieldKind, value: unknown): string | null =>
+  FITS[kind](value) ? null : `must be ${EXPECTED[kind]}, not ${describeValue(value)}`
 
 /** What one field of a body is, and whether it may be so. */
 export interface FieldReading {

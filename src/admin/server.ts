@@ -12,7 +12,6 @@ import { createServer as createHttpServer } from '../http.ts'
 import type { Logger } from '../log.ts'
 import { listenError } from '../ports.ts'
 import type { Control } from '../switch/types.ts'
-import { buildValidator } from '../validation.ts'
 import { within } from '../wait.ts'
 import { type AuditLine, createAudit } from './audit.ts'
 import { addDashboard } from './dashboard.ts'
@@ -22,6 +21,7 @@ import type { Metrics } from './metrics/metrics.ts'
 import { answerProblems, PROBLEM_TYPE, sendProblem } from './problems.ts'
 import { addRoutes } from './routes.ts'
 import { STREAM_LIMITS, type StreamLimits, Streams } from './streams.ts'
+import { buildValidator } from './validation.ts'
 
 const BODY_LIMIT_BYTES = 64 * 1024
 const HEAD_LIMIT_BYTES = 16 * 1024

@@ -1,18 +1,16 @@
 // The internal server of an app: its health, its schema status and its migrations, never to be reached from outside.
-import Fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify'
+import { once } from 'node:events'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { ENV } from '../contract.ts'
 import { messageOf, type Problem, SlotgateError, toProblem } from '../errors.ts'
-import { buildValidator } from '../validation.ts'
+import { createServer } from '../http.ts'
 import type { AdviceOptions } from './advice.ts'
 import type { Place } from './attempt.ts'
+import { readClear, readRun } from './bodies.ts'
 import { Liveness } from './live.ts'
 import { loadMigrations, type Migrations } from './migrations.ts'
-import { type ClearRequest, clearAttempt, type RunRequest, runMigrations } from './run.ts'
+import { clearAttempt, runMigrations } from './run.ts'
 import { readStatus } from './status.ts'
 
 export interface InternalOptions extends Place, AdviceOptions {
@@ -39,27 +37,8 @@ export interface Internal {
   close(): Promise<void>
 }
 
-const RUN_BODY = {
-  type: ['object', 'null'],
-  additionalProperties: false,
-  properties: {
-    to: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
-    expected_current: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
-    accept_breaks: { type: 'array', items: { type: 'string' } },
-    confirm: { type: 'string' },
-    dry_run: { type: 'boolean' },
-  },
-}
-
-const CLEAR_BODY = {
-  type: 'object',
-  additionalProperties: false,
-  required: ['version', 'as'],
-  properties: {
-    version: { type: 'integer', minimum: 1, maximum: Number.MAX_SAFE_INTEGER },
-    as: { enum: ['applied', 'undone'] },
-  },
-}
+/** The largest body is a list of releases. */
+const BODY_LIMIT_BYTES = 1024 * 1024
 
 /**
  * Serves the contract on the internal port: `GET /healthz`, `GET /schema/status`, `POST /migrations/run` and
@@ -75,20 +54,21 @@ export async function serveInternal(options: InternalOptions): Promise<Internal>
   // The database may restart under an idle connection; the app need not end for that.
   for (const pool of new Set([options.pool, options.directPool])) pool?.on('error', () => {})
   const liveness = new Liveness()
-  const app = createApp(liveness)
-  addHealth(app, options.healthy ?? (() => true))
-  addStatus(app, options, migrations)
-  const runs = addMigrations(app, options, migrations)
-  const url = await app.listen({
-    port: options.port ?? Number(process.env[ENV.internalPort] ?? 0),
-    host: options.host ?? '127.0.0.1',
+  const runs = new Runs()
+  const routes = createRoutes(options, migrations, runs)
+  const server = createServer((request, response) => {
+    liveness.hear(request.headers)
+    void answer(request, routes).then((said) => send(response, said, server.listening))
   })
+  server.listen(options.port ?? Number(process.env[ENV.internalPort] ?? 0), options.host ?? '127.0.0.1')
+  await once(server, 'listening')
   return {
-    url,
-    port: Number(new URL(url).port),
+    ...placeOf(server),
     onLive: (callback) => liveness.onLive(callback),
     close: async () => {
-      await app.close()
+      const closed = once(server, 'close')
+      server.close()
+      await closed
       await runs.ended()
     },
   }
@@ -97,84 +77,106 @@ export async function serveInternal(options: InternalOptions): Promise<Internal>
 const isLoaded = (migrations: InternalOptions['migrations']): migrations is Migrations =>
   typeof migrations === 'object' && 'files' in migrations
 
-function createApp(liveness: Liveness): FastifyInstance {
-  const app = Fastify({
-    schemaController: { compilersFactory: { buildValidator } },
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false } },
-  })
-  // Whatever the content type says, the body is JSON: `curl -d` sends another one.
-  app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'string' }, async (_request: FastifyRequest, body: string) =>
-    parseBody(body),
-  )
-  app.addHook('onRequest', async (request, reply) => {
-    liveness.hear(request.headers)
-    reply.header('cache-control', 'no-store')
-    // A web page that the operator has open must not migrate; browsers name the page in every POST.
-    if (request.headers.origin !== undefined) throw new SlotgateError('origin_refused')
-  })
-  // A person reads these answers in a terminal.
-  app.setReplySerializer((payload) => `${JSON.stringify(payload)}\n`)
-  app.setErrorHandler((error: FastifyError, _request, reply) => refuse(reply, error))
-  app.setNotFoundHandler((request, reply) =>
-    refuse(reply, new SlotgateError('unknown_route', { method: request.method, path: request.url })),
-  )
-  return app
+/** Where it is reached; what listens everywhere is reached on loopback. */
+function placeOf(server: Server): Pick<Internal, 'url' | 'port'> {
+  const { address, port } = server.address() as AddressInfo
+  const host = address === '0.0.0.0' ? '127.0.0.1' : address.includes(':') ? `[${address}]` : address
+  return { url: `http://${host}:${port}`, port }
 }
 
-function parseBody(body: string): unknown {
-  if (body.trim() === '') return null
-  try {
-    return JSON.parse(body)
-  } catch (error) {
-    throw new SlotgateError('run_body_invalid', { detail: messageOf(error) })
-  }
-}
+/** One at a time: the lock in the database would do, but two that wait for it would use up the pool. */
+class Runs {
+  #running: Promise<unknown> | undefined
 
-function addHealth(app: FastifyInstance, healthy: () => boolean | Promise<boolean>): void {
-  app.get('/healthz', async (_request, reply) => {
-    const isHealthy = await Promise.resolve()
-      .then(healthy)
-      .catch(() => false)
-    return reply.code(isHealthy ? 200 : 503).send({ healthy: isHealthy })
-  })
-}
-
-function addStatus(app: FastifyInstance, { pool }: Place, migrations: Migrations): void {
-  app.get('/schema/status', () => readStatus(pool, migrations))
-}
-
-/** @returns how to wait for a run whose caller has gone away: it goes on */
-function addMigrations(
-  app: FastifyInstance,
-  options: Place & AdviceOptions,
-  migrations: Migrations,
-): { ended(): Promise<void> } {
-  let running: Promise<unknown> | undefined
-  const alone = async <T>(work: () => Promise<T>): Promise<T> => {
-    // The lock in the database would do, but two runs waiting for it would use up the pool.
-    if (running) throw new SlotgateError('migration_running')
+  async alone<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#running) throw new SlotgateError('migration_running')
     const run = work().finally(() => {
-      running = undefined
+      this.#running = undefined
     })
-    running = run
+    this.#running = run
     return run
   }
-  app.post<{ Body: RunRequest | null }>('/migrations/run', { schema: { body: RUN_BODY } }, ({ body }) =>
-    alone(() => runMigrations(options, migrations, body ?? {}, options)),
-  )
-  app.post<{ Body: ClearRequest }>('/migrations/clear', { schema: { body: CLEAR_BODY } }, ({ body }) =>
-    alone(async () => {
-      await clearAttempt(options, migrations, body)
-      return readStatus(options.pool, migrations)
-    }),
-  )
-  return { ended: async () => void (await running?.catch(() => {})) }
+
+  /** Also of one whose caller has gone away: it goes on. */
+  async ended(): Promise<void> {
+    await this.#running?.catch(() => {})
+  }
 }
 
-function refuse(reply: FastifyReply, error: unknown): FastifyReply {
-  const { status, body } = problemOf(error)
-  return reply.code(status).type('application/problem+json').send(body)
+interface Answer {
+  status: number
+  body: object
+  /** JSON by default. */
+  type?: string
+}
+
+/** By method and path; each takes the text of the request's body. */
+type Routes = Readonly<Record<string, (text: string) => Promise<Answer>>>
+
+function createRoutes(options: InternalOptions, migrations: Migrations, runs: Runs): Routes {
+  const { pool, healthy = () => true } = options
+  const ok = (body: object): Answer => ({ status: 200, body })
+  return {
+    'GET /healthz': async () => {
+      const isHealthy = await Promise.resolve()
+        .then(healthy)
+        .catch(() => false)
+      return { status: isHealthy ? 200 : 503, body: { healthy: isHealthy } }
+    },
+    'GET /schema/status': async () => ok(await readStatus(pool, migrations)),
+    'POST /migrations/run': async (text) => {
+      const asked = readRun(text)
+      return ok(await runs.alone(() => runMigrations(options, migrations, asked, options)))
+    },
+    'POST /migrations/clear': async (text) => {
+      const asked = readClear(text)
+      return runs.alone(async () => {
+        await clearAttempt(options, migrations, asked)
+        return ok(await readStatus(pool, migrations))
+      })
+    },
+  }
+}
+
+/** Whatever the content type says, the body is JSON: `curl -d` sends another one. */
+async function answer(request: IncomingMessage, routes: Routes): Promise<Answer> {
+  const { method = '', url: path = '', headers } = request
+  try {
+    // A web page that the operator has open must not migrate; browsers name the page in every POST.
+    if (headers.origin !== undefined) throw new SlotgateError('origin_refused')
+    const route = routes[`${method === 'HEAD' ? 'GET' : method} ${path.split('?')[0]}`]
+    if (!route) throw new SlotgateError('unknown_route', { method, path })
+    return await route(await textOf(request))
+  } catch (error) {
+    return { ...problemOf(error), type: 'application/problem+json' }
+  }
+}
+
+async function textOf(request: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of request) {
+    size += chunk.length
+    if (size <= BODY_LIMIT_BYTES) chunks.push(chunk)
+  }
+  if (size <= BODY_LIMIT_BYTES) return Buffer.concat(chunks).toString('utf8')
+  throw new SlotgateError('run_body_invalid', { detail: `it is larger than ${BODY_LIMIT_BYTES} bytes` })
+}
+
+/** A person reads these answers in a terminal. */
+function send(
+  response: ServerResponse,
+  { status, body, type = 'application/json' }: Answer,
+  isOpen: boolean,
+): void {
+  response
+    .writeHead(status, {
+      'content-type': `${type}; charset=utf-8`,
+      'cache-control': 'no-store',
+      // A connection that is kept would hold up the end.
+      ...(!isOpen && { connection: 'close' }),
+    })
+    .end(`${JSON.stringify(body)}\n`)
 }
 
 /** A problem document of the kit: `error` repeats `code`, for callers that know only one of the two. */
@@ -188,11 +190,7 @@ export function problemOf(error: unknown): { status: number; body: KitProblem } 
   return { status: problem.status, body: { ...problem, error: problem.code } }
 }
 
-function asOurs(error: unknown): SlotgateError {
-  if (error instanceof SlotgateError) return error
-  const { statusCode = 500 } = error as { statusCode?: number }
-  const isCallers = statusCode >= 400 && statusCode < 500
-  return new SlotgateError(isCallers ? 'run_body_invalid' : 'database_unavailable', {
-    detail: messageOf(error),
-  })
-}
+const asOurs = (error: unknown): SlotgateError =>
+  error instanceof SlotgateError
+    ? error
+    : new SlotgateError('database_unavailable', { detail: messageOf(error) })

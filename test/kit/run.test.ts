@@ -186,12 +186,14 @@ t.test('a body that does not fit is refused with the reason, and nothing runs', 
     '{"accept_breaks":"r1"}',
     '{"confirm":true}',
     '{"expected_current":null}',
+    '{"__proto__":{"to":1}}',
+    JSON.stringify({ confirm: 'x'.repeat(2 ** 20) }),
   ]
   for (const body of wrong) {
     t.match(
       await r1.run(body),
       { status: 400, json: { error: 'run_body_invalid', detail: /does not fit/ } },
-      body,
+      body.slice(0, 30),
     )
   }
   t.equal(await current(r1), 0)

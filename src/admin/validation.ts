@@ -1,5 +1,5 @@
-// What calls bring, to the admin API or to the kit, is validated by Ajv. To compile a schema takes milliseconds, and a start
-// would pay for all of them; so each is compiled when the first call needs it.
+// What calls bring to the admin API is validated by Ajv. To compile a schema takes milliseconds, and a start would pay for all of
+// them; so each is compiled when the first call needs it.
 import { AjvCompiler } from '@fastify/ajv-compiler'
 
 /** One for all servers of a process: Ajv itself takes longest. */
