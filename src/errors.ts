@@ -216,6 +216,13 @@ export const ERRORS = {
     'The setup of release {release} failed: {detail}.',
     'Nothing was switched. See the last lines it wrote; it runs again at the next attempt.',
   ),
+  setup_timeout: entry(
+    424,
+    'boot',
+    'app',
+    'The setup of release {release} was not done within {within_ms} ms: {command}.',
+    'Nothing was switched, and it was ended. See the last lines it wrote; it runs again at the next attempt. Raise `releases.setup_within` if it needs longer.',
+  ),
   unknown_release: entry(
     404,
     'boot',

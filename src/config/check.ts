@@ -171,6 +171,8 @@ const buildSchema = ({ path, within, interval }: Exclude<WholeService['schema'],
 type WholeReleases = NonNullable<WholeService['releases']>
 
 const KEPT_CHECKOUTS = 5
+/** Enough for what has to be compiled; whoever waits for more has mostly been forgotten. */
+const SETUP_WITHIN_MS = 15 * 60_000
 /** Where an engine listens that nobody has set up otherwise. */
 const ENGINE: Address = { kind: 'unix', path: '/var/run/docker.sock' }
 
@@ -178,10 +180,11 @@ const ENGINE: Address = { kind: 'unix', path: '/var/run/docker.sock' }
 function buildReleases(releases: WholeReleases, folder: string): Releases {
   const { driver, cwd, repo, keep, shared } = releases
   if (driver === 'docker') return buildDocker(releases)
-  const run = buildRun(releases)
-  return driver === 'git'
-    ? { driver, ...run, repo: repo ?? folder, keep: keep ?? KEPT_CHECKOUTS, shared: shared ?? [] }
-    : { driver, ...run, cwd: cwd ?? join(folder, 'releases', '{release}') }
+  const withinMs = releases.setup_within ?? SETUP_WITHIN_MS
+  const run = buildRun(releases, withinMs)
+  if (driver === 'process') return { driver, ...run, cwd: cwd ?? join(folder, 'releases', '{release}') }
+  const kept = { keep: keep ?? KEPT_CHECKOUTS, shared: shared ?? [] }
+  return { driver, ...run, repo: repo ?? folder, checkoutWithinMs: withinMs, ...kept }
 }
 
 const buildVariables = ({ env, env_file: envFile }: WholeReleases): Variables => ({
@@ -190,9 +193,9 @@ const buildVariables = ({ env, env_file: envFile }: WholeReleases): Variables =>
 })
 
 // A rule has seen to it that there is a command here, and an image there.
-const buildRun = (releases: WholeReleases): RunConfig => ({
+const buildRun = (releases: WholeReleases, setupWithinMs: number): RunConfig => ({
   command: releases.command ?? [],
-  ...(releases.setup && { setup: releases.setup }),
+  ...(releases.setup && { setup: { command: releases.setup, withinMs: setupWithinMs } }),
   ...buildVariables(releases),
 })
 

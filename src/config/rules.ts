@@ -62,6 +62,7 @@ const DRIVERS_OF = {
   keep: ['git'],
   shared: ['git'],
   setup: ['process', 'git'],
+  setup_within: ['process', 'git'],
   image: ['docker'],
   engine: ['docker'],
   volumes: ['docker'],

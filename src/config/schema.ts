@@ -169,6 +169,10 @@ const RELEASES = map({
     list(word, { atLeast: 1 }),
     'process, git: a command to run there once, before the first boot of a release',
   ),
+  setup_within: optional(
+    duration(),
+    'process, git: how long `setup` may take, and before it the checkout; not given: 15m',
+  ),
   image: optional(word, 'docker: the image, `{release}` as above; needed there'),
   engine: optional(internalAddress, "docker: the engine's API; not given: `unix:/var/run/docker.sock`"),
   volumes: optional(list(volume), 'docker: what is mounted into the container, `{release}` as above'),

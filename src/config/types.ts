@@ -39,7 +39,7 @@ export interface Variables {
 /** How a release is set up and run as a process, wherever its files come from. */
 export interface RunConfig extends Variables {
   command: readonly string[]
-  setup?: readonly string[]
+  setup?: { command: readonly string[]; withinMs: number }
 }
 
 /** Releases are folders that somebody puts there. */
@@ -54,6 +54,7 @@ export interface GitReleases extends RunConfig {
   driver: 'git'
   /** Absolute; a work tree or a bare repository. */
   repo: string
+  checkoutWithinMs: number
   /** How many checkouts stay, besides those that are needed. */
   keep: number
   /** Paths in a checkout that all releases share. */

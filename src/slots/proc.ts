@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { ENV } from '../contract.ts'
 import { processIds } from '../ports.ts'
+import { within } from '../wait.ts'
 
 const POLL_MS = 20
 /** To look is one small read on Linux, and elsewhere a process of its own. */
@@ -64,6 +65,18 @@ export function signalGroup(pid: number, signal: NodeJS.Signals): boolean {
   } catch {
     return false
   }
+}
+
+/**
+ * Ends a process group: SIGTERM, SIGKILL after the time; what the leader leaves behind in its group is ended with it.
+ *
+ * @param exited resolves when the leader has ended
+ */
+export async function endGroup(pid: number, exited: Promise<unknown>, withinMs: number): Promise<void> {
+  signalGroup(pid, 'SIGTERM')
+  await within(exited, withinMs)
+  signalGroup(pid, 'SIGKILL')
+  await exited
 }
 
 export interface Leftover {

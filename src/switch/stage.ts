@@ -13,8 +13,8 @@ import type { CallContext, StageResult } from './types.ts'
  * Boots the release first and only then replaces what was in the slot: a boot that fails leaves the slot as it was.
  *
  * @param release its id, as the driver identified it
- * @throws SlotgateError `unknown_release`, `setup_failed`, `target_boot_failed`, `data_plane_not_ready`, and why a commit could
- *   not be checked out
+ * @throws SlotgateError `unknown_release`, `setup_failed`, `setup_timeout`, `target_boot_failed`, `data_plane_not_ready`,
+ *   and why a commit could not be checked out
  */
 export async function stage(
   service: Service,

@@ -788,6 +788,7 @@ services:
       command: [node, 042, "{release}"]
       cwd: ../app
       setup: [npm, ci]
+      setup_within: 1h
       env: { DATABASE_URL: "\${DATABASE_URL}", LITERAL: "$\${DATABASE_URL}", ZERO: 007 }
     schema: off
     drain: { within: 0s, tunnels_within: 0s }
@@ -818,7 +819,7 @@ services:
     releases: {
       command: ['node', '042', '{release}'],
       cwd: '/etc/app',
-      setup: ['npm', 'ci'],
+      setup: { command: ['npm', 'ci'], withinMs: 3_600_000 },
       env: { DATABASE_URL: 'postgres://db/app', LITERAL: '${DATABASE_URL}', ZERO: '007' },
     },
     schema: 'off',
@@ -848,6 +849,7 @@ t.test('releases from git are taken, their first by any name that git knows', as
   t.strictSame(service?.releases, {
     driver: 'git',
     repo: '/etc/app.git',
+    checkoutWithinMs: 900_000,
     command: ['node', 'server.ts'],
     keep: 2,
     shared: ['data', 'var/uploads'],

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
+import { gitIn } from '../../src/slots/drivers/git-command.ts'
 import { Repository } from '../support/repository.ts'
 import { isRunning, World } from '../support/world.ts'
 
@@ -202,6 +203,44 @@ t.test('a setup that fails is shown, and runs again in a fresh checkout', async 
     setups.map(({ release }) => release),
     [second, first],
   )
+})
+
+t.test('a setup or a checkout that hangs is ended, with what it started, and holds no lock', async (t) => {
+  // It does not heed SIGTERM, and outlives who has started it.
+  const hang = `sh -c 'trap "" TERM; echo asking; echo $$ > "$0/pid"; exec sleep 1000'`
+  const { world, repository, checkouts } = await createWorld(t, {
+    releases: ['setup_within: 4s'],
+    setup: `test ! -e left-over && touch left-over && if test -e "$WORLD/hang"; then ${hang} "$WORLD" & wait; fi`,
+  })
+  const pid = async () => Number(await readFile(join(world.folder, 'pid'), 'utf8'))
+  const isEnded = async () => !(await isRunning(await pid()))
+  await writeFile(join(world.folder, 'hang'), '')
+  const first = await repository.commit(FITS)
+  await world.start(t)
+  const refused = await world.deploy(first)
+  t.match(refused, {
+    status: 424,
+    body: { code: 'setup_timeout', release: first, within_ms: 4_000, output: ['asking'], retryable: false },
+  })
+  await world.until(isEnded, 'nothing of it is left')
+  await rm(join(world.folder, 'hang'))
+  t.match(await world.deploy(first), { status: 200 }, 'the next attempt begins anew')
+
+  await repository.git('config', 'filter.slow.smudge', `${hang} '${world.folder}' & wait`)
+  const second = await repository.commit(FITS, { '.gitattributes': 'slow filter=slow', slow: 'slow' })
+  t.match(await world.deploy(second), {
+    status: 503,
+    body: { code: 'checkout_failed', release: second, detail: /it was not done within 4000 ms/ },
+  })
+  await world.until(isEnded, 'nor of that')
+  await world.until(async () => (await checkouts()).join() === first, 'and the half checkout is gone')
+})
+
+t.test('a git that does not answer is no repository to wait for', async (t) => {
+  const { world, repository } = await createWorld(t)
+  const git = gitIn(repository.folder, world.stateDir, 200)
+  const hanging = git(['-c', 'alias.hang=!sleep 1000', 'hang'])
+  await t.rejects(hanging, { code: 'repository_unusable', facts: { detail: /no answer within 200 ms/ } })
 })
 
 t.test('a checkout that slotgate was killed in is cleaned up at the start, and made anew', async (t) => {

@@ -12,6 +12,8 @@ import type { Source } from './source.ts'
 export interface CheckoutsOptions {
   service: string
   repo: string
+  /** How long git may take for one. */
+  checkoutWithinMs: number
   /** How many complete ones stay, the newest first, besides those that are needed. */
   keep: number
   shared: readonly string[]
@@ -131,9 +133,13 @@ export class Checkouts implements Source {
     const folder = this.#folderOf(release)
     // Forced twice: what a crash left of it may still be known, and locked.
     const add = ['worktree', 'add', '--quiet', '--force', '--force', '--detach', folder, release]
-    const { ok, stderr } = await this.#git(add, signal)
+    const { checkoutWithinMs } = this.#options
+    const late = AbortSignal.timeout(checkoutWithinMs)
+    const { ok, stderr } = await this.#git(add, AbortSignal.any([signal, late]))
     if (signal.aborted && signal.reason instanceof SlotgateError) throw signal.reason
-    if (!ok) throw this.#failed(release, stderr.replaceAll('\n', '; '))
+    if (ok) return
+    const why = late.aborted ? [`it was not done within ${checkoutWithinMs} ms`] : []
+    throw this.#failed(release, [...why, ...stderr.split('\n')].filter(Boolean).join('; '))
   }
 
   /** Makes what the system says of a disk that is full, or not ours, a sentence about the checkout. */

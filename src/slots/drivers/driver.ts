@@ -58,8 +58,8 @@ export interface Driver {
   /**
    * Resolves once the release is healthy and its public port accepts connections.
    *
-   * @throws SlotgateError `unknown_release`, `setup_failed`, `target_boot_failed`, or the signal's own reason where that
-   *   is one (`shutting_down`); nothing is left running then
+   * @throws SlotgateError `unknown_release`, `setup_failed`, `setup_timeout`, `target_boot_failed`, or the signal's own
+   *   reason where that is one (`shutting_down`); nothing is left running then
    */
   boot(request: BootRequest): Promise<Instance>
   /**

@@ -1,11 +1,18 @@
 // How git is run: beside what its user has set up for a person, and never with something to ask.
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import type { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import { ENV } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
+import { endGroup } from '../proc.ts'
 
-/** A listing of files may be long. */
-const MOST_BYTES = 64 * 1024 * 1024
+/** A listing of files may be long; what a filter complains of without end fills no memory. */
+const MOST_CHARACTERS = 64 * 1024 * 1024
+
+/** For what is only looked up: longer, and its disk or a network that it needs does not answer. */
+const ANSWERS_WITHIN_MS = 30_000
+/** Git takes its locks away when it is told to end. */
+const STOPS_WITHIN_MS = 2_000
 
 /** Git reads what it knows of all work trees, and fails over one that another git is writing down at this moment. */
 const HALF_WRITTEN = /^failed to read \S*worktrees\//m
@@ -20,35 +27,94 @@ export interface GitAnswer {
   stderr: string
 }
 
-/** Runs git in one repository. */
+/**
+ * Runs git in one repository.
+ *
+ * @param signal ends it, and what it has started; not given: it has 30 s
+ */
 export type Git = (args: readonly string[], signal?: AbortSignal) => Promise<GitAnswer>
 
 /**
  * @param repo absolute; a work tree or a bare repository
  * @param stateDir marks the process, so that one that a crash of slotgate leaves behind is ended at the next start; not
  *   given where slotgate does not run
- * @returns what runs git there; it throws SlotgateError `repository_unusable` where there is no git to run
+ * @param answersWithinMs nobody but a test has a reason for another
+ * @returns what runs git there; it throws SlotgateError `repository_unusable` where there is no git to run, or none that
+ *   answers
  */
-export const gitIn = (repo: string, stateDir?: string): Git => {
-  const run: Git = (args, signal) =>
-    new Promise((resolve, reject) => {
-      const options = { env: environment(stateDir), maxBuffer: MOST_BYTES, ...(signal && { signal }) }
-      execFile('git', ['-C', repo, ...SETTINGS, ...args], options, (error, stdout, stderr) => {
-        if (error && typeof error.code !== 'number' && !signal?.aborted) {
-          reject(new SlotgateError('repository_unusable', { repo, detail: messageOf(error) }))
-          return
-        }
-        resolve({ ok: !error, stdout, stderr: stderr.trim().replace(/^(fatal|error): /gm, '') })
-      })
+export const gitIn = (repo: string, stateDir?: string, answersWithinMs = ANSWERS_WITHIN_MS): Git => {
+  const unusable = (detail: string) => new SlotgateError('repository_unusable', { repo, detail })
+  const run = async (args: readonly string[], signal: AbortSignal): Promise<GitAnswer> => {
+    const { exitCode, stdout, stderr } = await runGroup(
+      ['-C', repo, ...SETTINGS, ...args],
+      environment(stateDir),
+      signal,
+    ).catch((error: unknown) => {
+      throw unusable(messageOf(error))
     })
-  return async (args, signal) => {
+    if (exitCode === null && !signal.aborted) throw unusable(`git ${args[0]} was ended by somebody else`)
+    return { ok: exitCode === 0, stdout, stderr: stderr.trim().replace(/^(fatal|error): /gm, '') }
+  }
+  return async (args, given) => {
     const untilMs = performance.now() + WRITTEN_WITHIN_MS
     for (;;) {
+      const signal = given ?? AbortSignal.timeout(answersWithinMs)
       const answer = await run(args, signal)
-      if (!HALF_WRITTEN.test(answer.stderr) || signal?.aborted || performance.now() > untilMs) return answer
+      if (!answer.ok && !given && signal.aborted)
+        throw unusable(`git gave no answer within ${answersWithinMs} ms`)
+      if (!HALF_WRITTEN.test(answer.stderr) || signal.aborted || performance.now() > untilMs) return answer
       await pause(AGAIN_MS)
     }
   }
+}
+
+interface Ended {
+  /** null where a signal ended it. */
+  exitCode: number | null
+  stdout: string
+  stderr: string
+}
+
+/** Runs git in a process group of its own, so that its end is also that of its filters and helpers. */
+async function runGroup(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<Ended> {
+  const child = spawn('git', args, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
+  const closed = new Promise<number | null>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', resolve)
+  })
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  const stdout = textOf(child.stdout)
+  const stderr = textOf(child.stderr)
+  const stop = async () => {
+    if (child.pid === undefined) return
+    await endGroup(child.pid, exited, STOPS_WITHIN_MS)
+    // What has left the group may hold them open.
+    child.stdout.destroy()
+    child.stderr.destroy()
+  }
+  signal.addEventListener('abort', stop, { once: true })
+  if (signal.aborted) void stop()
+  try {
+    return { exitCode: await closed, stdout: stdout(), stderr: stderr() }
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+/**
+ * @param stream missing where nothing was started
+ * @returns what tells the end of all that has come so far
+ */
+function textOf(stream: Readable | undefined): () => string {
+  let text = ''
+  stream?.setEncoding('utf8').on('data', (part: string) => {
+    text = (text + part).slice(-MOST_CHARACTERS)
+  })
+  return () => text
 }
 
 /**

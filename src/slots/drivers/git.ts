@@ -20,8 +20,8 @@ function held(instance: Instance, giveUp: () => void): Instance {
 
 export function createGitDriver(options: GitDriverOptions): Driver {
   const { service, stateDir, log, releases } = options
-  const { repo, keep, shared } = releases
-  const checkouts = new Checkouts({ service, repo, keep, shared, stateDir, log })
+  const { repo, checkoutWithinMs, keep, shared } = releases
+  const checkouts = new Checkouts({ service, repo, checkoutWithinMs, keep, shared, stateDir, log })
   const driver = createProcessDriver({ ...options, source: checkouts })
 
   /** A checkout stays as long as a process runs in it, also one that lost its slot and drains. */

@@ -11,6 +11,7 @@ import { within } from '../../wait.ts'
 import { maskFor, readSecrets, type Secrets } from '../env-file.ts'
 import { Output } from '../output.ts'
 import {
+  endGroup,
   endProcesses,
   environmentOf,
   findByEnvironment,
@@ -145,7 +146,7 @@ function takeOver(
   return { pid, startedAt, takenOver: true, output, exited, ended: () => ended, letGo }
 }
 
-/** Runs `setup` before the first boot of a release; a failed one runs again at the next attempt. */
+/** Runs `setup` before the first boot of a release; one that fails or takes too long runs again at the next attempt. */
 async function setUp(
   options: ProcessDriverOptions,
   request: BootRequest,
@@ -155,23 +156,27 @@ async function setUp(
   const { service, releases, journal } = options
   const { release } = request
   if (!releases.setup) return
+  const { command, withinMs } = releases.setup
+  const { stopWithinMs } = options.settings()
   const env = environmentFor(options, request, secrets)
-  const spawned = { from: 'setup', command: releases.setup, id: randomUUID(), cwd, env, secrets } as const
+  const spawned = { from: 'setup', command, id: randomUUID(), cwd, env, secrets } as const
   const running = await start(options, request, spawned)
-  const stopIt = () => void end(running, options.settings().stopWithinMs)
+  const stopIt = () => void end(running, stopWithinMs)
   request.signal.addEventListener('abort', stopIt, { once: true })
   if (request.signal.aborted) stopIt()
-  const ended = await running.exited
+  await within(running.exited, withinMs)
   request.signal.removeEventListener('abort', stopIt)
+  const isLate = running.ended() === null
   // What it left behind in its group ends with it, and its id may soon be another's.
-  await end(running, 0)
+  await end(running, stopWithinMs)
   if (request.signal.aborted && request.signal.reason instanceof SlotgateError) throw request.signal.reason
-  if (ended !== 'exit code 0') {
-    throw new SlotgateError('setup_failed', {
-      release,
-      detail: `${releases.setup.join(' ')}: ${ended}`,
-      output: running.output.lines,
-    })
+  const output = running.output.lines
+  const typed = command.join(' ')
+  if (isLate) {
+    throw new SlotgateError('setup_timeout', { release, command: typed, within_ms: withinMs, output })
+  }
+  if (running.ended() !== 'exit code 0') {
+    throw new SlotgateError('setup_failed', { release, detail: `${typed}: ${running.ended()}`, output })
   }
   await journal.append({ event: 'setup_done', service, actor: 'slotgate', release })
 }
@@ -281,14 +286,8 @@ function toInstance(
   }
 }
 
-/** SIGTERM to the group, SIGKILL after the time; what the leader leaves behind in its group is ended with it. */
-async function end({ pid, output, exited, ended }: Running, withinMs: number): Promise<void> {
-  if (ended() === null) {
-    signalGroup(pid, 'SIGTERM')
-    await within(exited, withinMs)
-  }
-  signalGroup(pid, 'SIGKILL')
-  await exited
+async function end({ pid, output, exited }: Running, withinMs: number): Promise<void> {
+  await endGroup(pid, exited, withinMs)
   groups.delete(pid)
   output.close()
 }
