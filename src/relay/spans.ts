@@ -1,6 +1,5 @@
 // Spans for an OpenTelemetry collector (OTLP 1.x over HTTP, as JSON), made of what the threads say of sampled exchanges. What
 // cannot be sent waits, within a bound, and is then lost and counted: a collector must never hold up a request. Main thread.
-import { request } from 'undici'
 import type { Config } from '../config/types.ts'
 import { ERRORS, messageOf } from '../errors.ts'
 import type { LineSink, Logger } from '../log.ts'
@@ -84,6 +83,8 @@ export class SpanExporter implements LineSink {
 
   async #send(spans: readonly object[], signal: AbortSignal): Promise<Problem | null> {
     try {
+      // Loaded here: who has no collector needs none of it.
+      const { request } = await import('undici')
       const { statusCode, body } = await request(this.#url, {
         method: 'POST',
         headers: this.#headers,

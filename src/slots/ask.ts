@@ -1,9 +1,10 @@
 // One GET of an app's internal port, bounded in time and size: all that slotgate ever asks of an app.
-import { Client, type Dispatcher, errors } from 'undici'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import { isUnspecified } from '../config/addresses.ts'
 import type { Address, ListenAddress, ServiceConfig } from '../config/types.ts'
 import { ROLE_HEADER, type Role } from '../contract.ts'
 import { messageOf } from '../errors.ts'
+import { request } from '../http.ts'
 
 /** A status is a few hundred bytes; nothing an app is asked needs more than this. */
 export const ANSWER_LIMIT_BYTES = 64 * 1024
@@ -64,7 +65,7 @@ export class AskError extends Error {
  */
 export const ask = (question: Question): Promise<Answer> =>
   exchange(question, async (response) => ({
-    status: response.statusCode,
+    status: statusOf(response),
     body: await readBody(response),
   }))
 
@@ -74,41 +75,53 @@ export const ask = (question: Question): Promise<Answer> =>
  * @throws AskError
  */
 export const askStatus = (question: Question): Promise<number> =>
-  exchange(question, async ({ statusCode, body }) => {
+  exchange(question, async (response) => {
     // It ends with the connection, before anybody has read it.
-    body.on('error', () => {})
-    return statusCode
+    response.on('error', () => {})
+    return statusOf(response)
   })
 
 async function exchange<Result>(
   { address, path, role, withinMs }: Question,
-  read: (response: Dispatcher.ResponseData) => Promise<Result>,
+  read: (response: IncomingMessage) => Promise<Result>,
 ): Promise<Result> {
-  let client: Client | undefined
+  const signal = AbortSignal.timeout(withinMs)
+  let call: ClientRequest | undefined
   try {
-    client = new Client(originOf(address), {
-      maxHeaderSize: HEAD_LIMIT_BYTES,
-      connect: { timeout: withinMs, ...(address.kind === 'unix' && { socketPath: address.path }) },
-    })
-    const response = await client.request({
+    call = request({
+      ...(address.kind === 'unix'
+        ? { socketPath: address.path }
+        : { host: address.host, port: address.port }),
       path,
-      method: 'GET',
       headers: { accept: 'application/json', [ROLE_HEADER]: role },
-      signal: AbortSignal.timeout(withinMs),
+      agent: false,
+      maxHeaderSize: HEAD_LIMIT_BYTES,
+      signal,
     })
-    return await read(response)
+    return await read(await answerTo(call))
   } catch (error) {
-    throw toAskError(error, withinMs)
+    throw signal.aborted ? timedOut(error, withinMs) : toAskError(error)
   } finally {
-    // Not awaited: closing must not outlast the deadline when the app holds the connection open.
-    client?.destroy().catch(() => {})
+    call?.destroy()
   }
 }
 
-async function readBody(response: Dispatcher.ResponseData): Promise<Buffer> {
+function answerTo(call: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    call.on('response', resolve)
+    // Also once the answer has begun: that it ends early is said by the answer then.
+    call.on('error', reject)
+    call.end()
+  })
+}
+
+/** Every answer has one; only a request that another sent has none. */
+const statusOf = ({ statusCode = 0 }: IncomingMessage): number => statusCode
+
+async function readBody(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of response.body) {
+  for await (const chunk of response) {
     size += chunk.length
     if (size > ANSWER_LIMIT_BYTES)
       throw new AskError('too_large', `the answer is larger than ${ANSWER_LIMIT_BYTES} bytes`)
@@ -117,22 +130,21 @@ async function readBody(response: Dispatcher.ResponseData): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-function toAskError(error: unknown, withinMs: number): AskError {
+const timedOut = (cause: unknown, withinMs: number): AskError =>
+  new AskError('timeout', `no complete answer within ${withinMs} ms`, { cause })
+
+function toAskError(error: unknown): AskError {
   if (error instanceof AskError) return error
-  const options = { cause: error }
-  if (error instanceof errors.HeadersOverflowError) {
-    return new AskError(
-      'too_large',
-      `the head of the answer is larger than ${HEAD_LIMIT_BYTES} bytes`,
-      options,
-    )
-  }
-  const timedOut = error instanceof errors.ConnectTimeoutError || nameOf(error) === 'TimeoutError'
-  if (timedOut) return new AskError('timeout', `no complete answer within ${withinMs} ms`, options)
-  return new AskError('unreachable', describeFailure(error), options)
+  const isTooLarge = codeOf(error) === 'HPE_HEADER_OVERFLOW'
+  return isTooLarge
+    ? new AskError('too_large', `the head of the answer is larger than ${HEAD_LIMIT_BYTES} bytes`, {
+        cause: error,
+      })
+    : new AskError('unreachable', describeFailure(error), { cause: error })
 }
 
-const nameOf = (error: unknown): string => (error instanceof Error ? error.name : '')
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : ''
 
 const SYSTEM_ERRORS: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
@@ -146,7 +158,10 @@ const SYSTEM_ERRORS: Record<string, string> = {
 
 /** Why a connection or an exchange failed, in a few words. */
 export function describeFailure(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+  const code = codeOf(error)
+  // Node calls an end in the middle a reset, too, but no call of the system said so.
+  if (code === 'ECONNRESET' && !(error instanceof Error && 'syscall' in error))
+    return 'the connection ended early'
   if (code.startsWith('HPE_')) return 'the answer is not HTTP'
   return SYSTEM_ERRORS[code] ?? messageOf(error)
 }

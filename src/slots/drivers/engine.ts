@@ -1,6 +1,6 @@
 // The API of an engine that runs containers, Docker's or one that speaks the same: each call on a connection of its own,
 // so that nothing is kept open for an engine that is started again.
-import { Client, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { Address } from '../../config/types.ts'
 import { SlotgateError } from '../../errors.ts'
 import { describeFailure, originOf } from '../ask.ts'
@@ -51,6 +51,8 @@ export function engineAt(address: Address): Engine {
 
   async function* follow(call: EngineCall): AsyncGenerator<Buffer> {
     const { method, path, body, withinMs, silentMs, signal } = call
+    // Loaded here: who has no containers needs none of it.
+    const { Client } = await import('undici')
     const client = new Client(originOf(address), {
       bodyTimeout: silentMs ?? 0,
       headersTimeout: withinMs ?? ANSWER_WITHIN_MS,
