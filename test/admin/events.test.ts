@@ -315,7 +315,7 @@ t.test('a stream lives as long as its key stays as it is', async (t) => {
 })
 
 t.test('a quiet stream gives signs of life, and ends when it is old', async (t) => {
-  const { follow } = await openTold(t, { streams: { heartbeatMs: 10, longestMs: 300 } })
+  const { follow } = await openTold(t, { streams: { heartbeatMs: 20, longestMs: 1_500 } })
   const following = await (await follow()).live()
   await following.until(({ comments }) => comments > 3)
   t.equal(await following.ended, 'ended')

@@ -16,6 +16,8 @@ export class Following {
   readonly status: number
   readonly headers: IncomingMessage['headers']
   readonly frames: Frame[] = []
+  /** What the frames say. */
+  readonly events: FeedEvent[] = []
   /** How many comments came. */
   comments = 0
   /** Resolves when the stream has ended, with whether it was cut. */
@@ -65,18 +67,23 @@ export class Following {
     lines.on('error', () => {})
     lines.on('line', (line) => {
       const [, name = '', value = ''] = /^([a-z]*): ?(.*)$/.exec(line) ?? []
-      if (line === '') {
-        if (Object.keys(frame).length > 0) this.frames.push(frame)
+      if (line.startsWith(':')) this.comments += 1
+      else if (line !== '') {
+        frame[name as keyof Frame] = value
+        return
+      } else {
+        this.#take(frame)
         frame = {}
-      } else if (line.startsWith(':')) this.comments += 1
-      else frame = { ...frame, [name]: value }
+      }
       this.#look()
     })
     return this
   }
 
-  get events(): FeedEvent[] {
-    return this.frames.flatMap(({ data }) => (data === undefined ? [] : [JSON.parse(data)]))
+  #take(frame: Frame): void {
+    if (Object.keys(frame).length === 0) return
+    this.frames.push(frame)
+    if (frame.data !== undefined) this.events.push(JSON.parse(frame.data))
   }
 
   get seqs(): number[] {

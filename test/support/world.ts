@@ -280,9 +280,12 @@ export class World {
 
   /** Waits until what the test looks at is as it should be. */
   async until<Result>(look: () => Promise<Result | false | null | undefined>, what: string): Promise<Result> {
-    for (const end = performance.now() + 20_000; performance.now() < end; await pause(15)) {
+    // What takes long is looked at less and less often: each look takes its time from what is waited for.
+    let waitMs = 15
+    for (const end = performance.now() + 20_000; performance.now() < end; await pause(waitMs)) {
       const result = await look()
       if (result) return result
+      waitMs = Math.min(waitMs * 1.2, 60)
     }
     throw new Error(`${what}: not within 20 s\n${this.logLines.slice(-30).join('\n')}`)
   }
