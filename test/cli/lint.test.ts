@@ -134,7 +134,7 @@ async function mendAll(repository: Repository): Promise<Finding[]> {
 }
 
 t.test('every rule has a test', async (t) => {
-  const others: Rule[] = ['history_missing', 'several_new', 'duplicate_repaired']
+  const others: Rule[] = ['history_missing', 'several_new', 'folder_moved', 'duplicate_repaired']
   t.strictSame([...Object.keys(MENDED), ...others].toSorted(), Object.keys(RULES).toSorted())
 })
 
@@ -234,6 +234,65 @@ t.test('a migration of the base', async (t) => {
       { rule: 'duplicate_number', remedy: 'mv migrations/004_step.sql migrations/005_step.sql' },
     ])
   })
+})
+
+t.test('folder_moved: what lies in another place on the base is no newer for that', async (t) => {
+  /** The same files in the folder db. */
+  const inDb = (files: Changes): Changes =>
+    Object.fromEntries(
+      Object.entries(files).map(([path, content]) => [path.replace('migrations/', 'db/'), content]),
+    )
+
+  await t.test('a branch that moves it is warned, and its base counts all the same', async (t) => {
+    const repository = new Repository(t, inDb(good(3)))
+    repository.write({ 'other/001_step.sql': 'SELECT 1;\n' })
+    repository.git('mv', 'db', 'migrations')
+    const moved = {
+      rule: 'folder_moved',
+      severity: 'warning',
+      file: 'migrations',
+      sentence: / are in db on /,
+    }
+    t.match(await repository.result(), { ok: true, findings: [moved] })
+    t.match(await repository.findings(['--staged']), [moved])
+
+    repository.commit({})
+    repository.commitOnMain(inDb(sealed(scripts(4), 3, 4)))
+    repository.write({ 'migrations/002_step.sql': 'SELECT 22;\n', 'migrations/003_step.sql': null })
+    repository.write({ 'migrations/004_agent.sql': 'SELECT 44;\n' })
+    const [changed, deleted, ...others] = await repository.findings()
+    t.match([changed, deleted], [{ rule: 'immutable_changed' }, { rule: 'immutable_changed' }])
+    t.match(rulesOf(others).slice(0, 1), ['duplicate_number'], '004 is that of main, wherever that has it')
+    if (changed) repository.follow(changed)
+    t.match(await readFile(join(repository.folder, '002_step.patch'), 'utf8'), '+SELECT 22;')
+    const left = await mendUntilWarnings(repository)
+    t.ok(
+      left.every(({ severity }) => severity === 'warning'),
+      rulesOf(left).join(),
+    )
+    t.equal(await readFile(join(repository.folder, 'migrations/002_step.sql'), 'utf8'), 'SELECT 2;\n')
+  })
+
+  await t.test('a branch that the base has moved it away from merges first', async (t) => {
+    const repository = new Repository(t, good(3))
+    const away = Object.fromEntries(Object.keys(good(3)).map((path) => [path, null]))
+    repository.commitOnMain({ ...away, ...inDb(sealed(scripts(4), 3, 4)) })
+    repository.commit(sealed({ ...scripts(3), 'migrations/004_agent.sql': 'SELECT 44;\n' }, 3, 4))
+    t.match(await repository.findings(), [
+      { rule: 'duplicate_number', file: 'migrations/004_agent.sql' },
+      { rule: 'folder_moved', remedy: 'git merge origin/main' },
+    ])
+  })
+
+  await t.test(
+    'the folder of another app, with scripts of the same names, is none that was moved',
+    async (t) => {
+      const repository = new Repository(t, inDb(good(3)))
+      repository.commitOnMain({ 'lib/001_step.sql': 'SELECT 1;\n' })
+      repository.write(sealed({ 'migrations/001_step.sql': 'SELECT 11;\n' }, 1, 1))
+      t.strictSame(await repository.findings(), [])
+    },
+  )
 })
 
 t.test('the tip of the base counts, not the commit where the branch began', async (t) => {

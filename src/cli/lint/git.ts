@@ -1,7 +1,8 @@
 // What git knows of the migrations folder, in few processes: the tip of the base, where this branch left it, the index.
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { resolve as absolute, dirname, join } from 'node:path'
+import { resolve as absolute, dirname, join, posix } from 'node:path'
+import { versionOf } from '../../migration-files.ts'
 import { type Call, EXIT, Failure } from '../call.ts'
 import type { Base, FileHere, FilesHere, Listing } from './types.ts'
 
@@ -18,6 +19,8 @@ export type Git = (args: readonly string[], input?: string) => Promise<Answer>
 export interface Repository {
   git: Git
   isShallow: boolean
+  /** The way from the root of the repository to the folder; empty in the root. */
+  prefix: string
 }
 
 const MAX_ANSWER_BYTES = 256 * 1024 * 1024
@@ -29,8 +32,9 @@ const MAX_ANSWER_BYTES = 256 * 1024 * 1024
 export async function openRepository(folder: string, env: Call['env']): Promise<Repository | undefined> {
   if (!env.GIT_DIR && !isWithinRepository(folder)) return undefined
   const git = gitIn(folder, environmentIn(process.cwd(), env))
-  const { exitCode, stdout, stderr } = await git(['rev-parse', '--is-shallow-repository'])
-  if (exitCode === 0) return { git, isShallow: stdout.toString().trim() === 'true' }
+  const { exitCode, stdout, stderr } = await git(['rev-parse', '--is-shallow-repository', '--show-prefix'])
+  const [isShallow, prefix = ''] = stdout.toString().split('\n')
+  if (exitCode === 0) return { git, isShallow: isShallow === 'true', prefix }
   throw new Failure(EXIT.usage, `git cannot be asked about ${folder}: ${firstLine(stderr)}`, [
     '--base none leaves out the rules that need it.',
   ])
@@ -77,12 +81,64 @@ function isWithinRepository(folder: string): boolean {
 
 /** @throws Failure where there is no such branch in this clone */
 export async function readBase({ git, isShallow }: Repository, ref: string): Promise<Base> {
-  const [tip, fork] = await Promise.all([git(listing(ref)), git(['merge-base', ref, 'HEAD'])])
+  const [tip, commit] = await Promise.all([git(listing(ref)), forkOf(git, ref)])
   if (tip.exitCode !== 0) throw unknownBase(ref)
-  const commit = fork.stdout.toString().trim()
-  const forked = commit === '' ? undefined : parseTree(await ask(git, listing(commit)))
+  const forked = commit === undefined ? undefined : parseTree(await ask(git, listing(commit)))
   const unknown = isShallow ? undefined : new Map<string, string>()
   return { ref, tip: parseTree(tip.stdout), fork: forked ?? unknown }
+}
+
+/** The commit where this branch left the base, if it did and this clone knows. */
+async function forkOf(git: Git, ref: string): Promise<string | undefined> {
+  const { stdout } = await git(['merge-base', ref, 'HEAD'])
+  return stdout.toString().trim() || undefined
+}
+
+/**
+ * Where the base has no migrations in this place, but in one that this branch has not, the folder has moved, and what it
+ * holds is no newer for that.
+ *
+ * @returns the base as it is in its own place of the folder; as it was given where nothing has moved
+ */
+export async function followMove(
+  { git, prefix }: Repository,
+  base: Base,
+  files: FilesHere,
+  isStaged: boolean,
+): Promise<Base> {
+  const { ref, tip, fork } = base
+  if (hasMigrations(tip.keys()) || !hasMigrations(files.keys())) return base
+  const by = fork && hasMigrations(fork.keys()) ? 'base' : 'branch'
+  const commit = by === 'branch' ? await forkOf(git, ref) : undefined
+  const folder = likeliestFolder(await missingHere(git, commit ?? ref, isStaged), files)
+  if (folder === undefined) return base
+  const list = async (from: string) =>
+    parseTree((await git([...listing(`${from}:${folder}`), '--full-tree'])).stdout)
+  return {
+    ref,
+    tip: await list(ref),
+    fork: commit === undefined ? fork : await list(commit),
+    moved: { there: posix.relative(prefix, folder), by },
+  }
+}
+
+const hasMigrations = (names: Iterable<string>): boolean =>
+  [...names].some((name) => versionOf(name) !== undefined)
+
+/** Scripts of a commit, anywhere in the repository, that are not where they were. */
+async function missingHere(git: Git, commit: string, isStaged: boolean): Promise<string[]> {
+  const from = isStaged ? ['--cached'] : []
+  const how = ['--name-only', '--no-renames', '--no-relative', '--diff-filter=D']
+  return records(await ask(git, ['diff', ...from, '-z', ...how, commit, '--', ':(top)*.sql']))
+}
+
+/** @returns the folder with the most migrations of the names here; empty: the root; undefined: none has any */
+function likeliestFolder(paths: readonly string[], files: FilesHere): string | undefined {
+  const alike = paths
+    .map((path) => posix.parse(path))
+    .filter(({ base }) => versionOf(base) !== undefined && files.has(base))
+  const folders = [...Map.groupBy(alike, ({ dir }) => dir)]
+  return folders.toSorted(([, some], [, others]) => others.length - some.length)[0]?.[0]
 }
 
 const listing = (commit: string): string[] => ['ls-tree', '-z', commit]

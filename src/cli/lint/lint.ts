@@ -5,7 +5,7 @@ import { byVersion, checksumOf, formatSums, SUMS, versionOf } from '../../migrat
 import { type Call, EXIT, Failure } from '../call.ts'
 import { quoted } from '../shell.ts'
 import { findFolder, readFolder } from './folder.ts'
-import { keepsLineEnds, openRepository, readBase, readIndex } from './git.ts'
+import { followMove, keepsLineEnds, openRepository, readBase, readIndex } from './git.ts'
 import { judge } from './rules.ts'
 import type { FilesHere, LintResult } from './types.ts'
 
@@ -32,11 +32,12 @@ export async function lint(options: LintOptions): Promise<LintResult> {
     wanted === NO_BASE && !options.staged ? undefined : await openRepository(path, options.env)
   if (repository === undefined && needsGit(options)) throw notARepository(path)
   if (options.writeSums) writeSums(path)
-  const [files, base, areKept] = await Promise.all([
+  const [files, here, areKept] = await Promise.all([
     repository && options.staged ? readIndex(repository) : readFolder(path),
     repository && wanted !== NO_BASE ? readBase(repository, wanted) : undefined,
     repository ? keepsLineEnds(repository, options.staged) : true,
   ])
+  const base = repository && here && (await followMove(repository, here, files, options.staged))
   const folder = relative(realpathSync(process.cwd()), path) || '.'
   const findings = judge({
     folder,

@@ -31,6 +31,7 @@ export function judge(subject: Subject): Finding[] {
     ...checkLineEnds(subject),
     ...checkCompat(subject, plan),
     ...warnOfMany(subject, plan),
+    ...warnOfMove(subject),
   ]
   return findings.toSorted((a, b) => Number(a.severity === 'warning') - Number(b.severity === 'warning'))
 }
@@ -143,14 +144,19 @@ function checkBase(subject: Subject, { kept, fresh }: Plan): Finding[] {
 }
 
 function checkImmutable(subject: Subject, { changed, gone, unknown }: Plan): Finding[] {
-  const ref = subject.base?.ref ?? ''
+  const { ref = '', moved } = subject.base ?? {}
   const because = `is on ${ref}, so it may have run already`
-  const restore = (name: string) => `git checkout ${typed(ref)} -- ${typedPath(subject, name)}`
+  const there = (name: string) => typed(`${ref}:./${posix.join(subject.folder, moved?.there ?? '', name)}`)
+  const restore = (name: string) =>
+    moved
+      ? `git show ${there(name)} > ${typedPath(subject, name)}`
+      : `git checkout ${typed(ref)} -- ${typedPath(subject, name)}`
   return [
     ...changed.map((name) => {
       const sentence = `${name} ${because}, and is changed here. It stays as it is; a change goes into a new migration.`
       const patch = typed(`${name.replace(/\.sql$/, '')}.patch`)
-      const remedy = `git diff ${typed(ref)} -- ${typedPath(subject, name)} > ${patch}; ${restore(name)}`
+      const before = moved ? there(name) : `${typed(ref)} --`
+      const remedy = `git diff ${before} ${typedPath(subject, name)} > ${patch}; ${restore(name)}`
       return found(subject, 'immutable_changed', name, sentence, remedy)
     }),
     ...gone.map(({ name, rival, renamedTo }) => {
@@ -295,4 +301,16 @@ function warnOfMany(subject: Subject, { kept, fresh }: Plan): Finding[] {
   const sentence = `${fresh.length} migrations are new: ${listed([first, ...others])}. The way back ends at the first one that does not fit.`
   const remedy = `Put ${listed(others)} on a branch of its own, to be merged when ${first} is live.`
   return [found(subject, 'several_new', last, sentence, remedy)]
+}
+
+function warnOfMove(subject: Subject): Finding[] {
+  const { folder, base } = subject
+  if (base?.moved === undefined) return []
+  const { there, by } = base.moved
+  const sentence = `These migrations are in ${posix.join(folder, there)} on ${base.ref}, and were compared with those.`
+  const remedy =
+    by === 'base'
+      ? `git merge ${typed(base.ref)}`
+      : `Whatever runs them has to look in ${folder} from now on; if nobody meant to move them, move them back.`
+  return [found(subject, 'folder_moved', '', sentence, remedy)]
 }

@@ -10,6 +10,15 @@ export interface Base {
   tip: Listing
   /** The folder where this branch left the base; undefined where a shallow clone does not know. */
   fork: Listing | undefined
+  /** Where the folder has moved: what is listed above is that of the other place. */
+  moved?: Moved
+}
+
+/** The folder has two places: here, and on the base. */
+export interface Moved {
+  /** On the base, as a path from here. */
+  there: string
+  by: 'base' | 'branch'
 }
 
 export interface FileHere {
@@ -88,6 +97,10 @@ export const RULES = {
   sums_missing: {
     severity: 'warning',
     about: 'no `SUMS`, with which two branches that both add 044 conflict in git',
+  },
+  folder_moved: {
+    severity: 'warning',
+    about: 'a folder that is in another place on the base; it is compared with that one',
   },
   duplicate_repaired: {
     severity: 'warning',
