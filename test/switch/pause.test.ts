@@ -40,6 +40,7 @@ async function createPause(t: Test) {
   const append = journal.append.bind(journal)
   return {
     pause,
+    journal,
     isPaused: () => table.isPaused(0),
     events: () => journal.records.map(({ event, actor }) => `${event} by ${actor}`),
     recorded: () => journal.state.services.invoices?.paused ?? null,
@@ -93,6 +94,20 @@ t.test('the end of its time and somebody who ends it come out as one end', async
     await pause.pause('ops', null)
     t.match(events().join(), /^paused by ops,resumed by (one|slotgate),paused by ops$/, `after ${delay} ms`)
   }
+})
+
+t.test('a pause whose time was over while slotgate was away ends at its start', async (t) => {
+  const { pause, isPaused, events, journal } = await createPause(t)
+  await journal.append({
+    event: 'paused',
+    service: 'invoices',
+    actor: 'ops',
+    until: new Date(0).toISOString(),
+  })
+  await pause.restore()
+  t.ok(await eventually(() => !isPaused()))
+  t.ok(await eventually(() => events().length === 2))
+  t.same(events(), ['paused by ops', 'resumed by slotgate'])
 })
 
 t.test('a pause that was made longer does not end at its first time', async (t) => {
