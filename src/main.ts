@@ -150,6 +150,7 @@ async function bringUp({ config, log, pages, undo }: Beginning): Promise<Slotgat
     spans,
     services: services.map(({ name }) => name),
     previews,
+    held: (service) => table.held(service),
     lastFlips: new Map(services.map((service) => [service.name, recorded(service).flippedAt])),
     signal: closing.signal,
   })

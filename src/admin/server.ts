@@ -140,6 +140,16 @@ function createNodeServer(tls: AdminConfig['tls'], handler: RequestListener): Se
   return server
 }
 
+const AJV = {
+  // Nothing is repaired silently: a number is not a string, and an unknown field is a mistake worth naming.
+  coerceTypes: false,
+  removeAdditional: false,
+  allErrors: false,
+  verbose: true,
+  // Those of routes.ts are valid, and to check that takes the first call as long as all else.
+  validateSchema: false,
+} as const
+
 function createApp({ tls }: AdminConfig): FastifyInstance {
   const app = fastify({
     serverFactory: (handler) => createNodeServer(tls, handler),
@@ -149,9 +159,9 @@ function createApp({ tls }: AdminConfig): FastifyInstance {
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: 255 },
-    // Nothing is repaired silently: a number is not a string, and an unknown field is a mistake worth naming.
-    schemaController: { compilersFactory: { buildValidator } },
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false, verbose: true } },
+    // Answers are what Control gave; a schema that lags behind must not drop a field of it.
+    schemaController: { compilersFactory: { buildValidator, buildSerializer: () => () => JSON.stringify } },
+    ajv: { customOptions: AJV },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) =>
       sendProblem(new SlotgateError('request_malformed', { detail: error.message }), request, reply),
@@ -159,8 +169,6 @@ function createApp({ tls }: AdminConfig): FastifyInstance {
   app.removeAllContentTypeParsers()
   // The digest is over the bytes as they came, and nothing is parsed before its signature is verified.
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
-  // Answers are what Control gave; a schema that lags behind must not drop a field of it.
-  app.setSerializerCompiler(() => (value) => JSON.stringify(value))
   app.addHook('onSend', async (request, reply) => {
     reply.header('cache-control', 'no-store').header('x-content-type-options', 'nosniff')
     reply.header('x-request-id', request.id)

@@ -3,7 +3,7 @@
 /** Ten bounds for each power of ten, in milliseconds; one is at most a third above the one before. */
 const STEPS = [1, 1.25, 1.5, 2, 2.5, 3, 4, 5, 6, 7.5]
 const FROM_MS = 0.1
-const DECADES = 6
+const DECADES = 7
 
 /** The upper bounds of the buckets but the last, which has none; each belongs to its bucket. Milliseconds. */
 export const BOUNDS_MS: readonly number[] = Array.from({ length: DECADES }, (_, decade) =>

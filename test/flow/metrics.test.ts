@@ -161,6 +161,20 @@ t.test(
   },
 )
 
+t.test('what waits for the first release is told', async (t) => {
+  const world = await World.create(t)
+  world.settings = ['threads: 0', 'metrics: { listen: "127.0.0.1:0" }']
+  world.service = ['hold: { nothing_live: on }']
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.start(t)
+  const waiting = [world.get(), world.get()]
+  const held = 'slotgate_held_requests{service="invoices"}'
+  sameValues(t, await counted(world, held, 2), { 'slotgate_paused{service="invoices"}': 0 })
+  t.match(await world.deploy('r42'), { status: 200 })
+  t.match(await Promise.all(waiting), [{ release: 'r42' }, { release: 'r42' }])
+  t.equal((await scrape(world)).get(held), 0)
+})
+
 t.test('errors are told by their cause, also of what reached no service', async (t) => {
   const world = await start(t)
   await world.get('/die')

@@ -1,12 +1,13 @@
 // Every metric there is: its kind, its labels and what it says. docs/metrics.md is held to this table.
 
-/** `counted` is a histogram, too, of what the front door has counted. */
-type Type = 'counter' | 'gauge' | 'histogram' | 'counted'
+type Type = 'counter' | 'gauge' | 'histogram'
 
-interface Family<T extends Type = Type> {
+export interface Family<T extends Type = Type> {
   readonly type: T
   readonly labels: readonly string[]
   readonly help: string
+  /** The upper bounds of a histogram's buckets, in seconds. */
+  readonly bounds?: readonly number[]
 }
 
 const family =
@@ -14,8 +15,17 @@ const family =
   (help: string, ...labels: string[]): Family<T> => ({ type, labels, help })
 const counter = family('counter')
 const gauge = family('gauge')
-const histogram = family('histogram')
-const counted = family('counted')
+const histogram =
+  (bounds: readonly number[]) =>
+  (help: string, ...labels: string[]): Family<'histogram'> => ({ type: 'histogram', labels, help, bounds })
+
+/** Those that OpenTelemetry advises, with more at both ends. */
+const ofRequest = histogram([
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60,
+])
+const ofSwitch = histogram([
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
+])
 
 /** Whose it is; slot and release are absent of what reached no slot, the service of what reached none. */
 const PLACE = ['service', 'slot', 'release']
@@ -28,11 +38,11 @@ export const FAMILIES = {
     'cause',
     'blame',
   ),
-  slotgate_request_duration_seconds: counted(
+  slotgate_request_duration_seconds: ofRequest(
     'From the head of a request to the end of its answer; tunnels are not in it.',
     ...PLACE,
   ),
-  slotgate_upstream_duration_seconds: counted(
+  slotgate_upstream_duration_seconds: ofRequest(
     "From the head of a request, or from the end of its wait, to the head of the app's answer.",
     ...PLACE,
   ),
@@ -45,7 +55,10 @@ export const FAMILIES = {
   slotgate_slot_live: gauge('1 for the slot that new requests go to, 0 for the other.', ...PLACE),
   slotgate_slot_healthy: gauge('Whether the release in a slot runs and says that it is healthy.', ...PLACE),
   slotgate_paused: gauge('Whether new requests are held or refused.', 'service'),
-  slotgate_held_requests: gauge('Requests that wait for the end of a pause.', 'service'),
+  slotgate_held_requests: gauge(
+    'Requests that wait: for the end of a pause, or for the first release.',
+    'service',
+  ),
   slotgate_generation: gauge('The generation of the pointer; it grows with each switch.', 'service'),
   slotgate_last_flip_timestamp_seconds: gauge('When the pointer moved last.', 'service'),
   slotgate_schema_version: gauge('Where the live release reads that the schema is.', 'service'),
@@ -66,17 +79,17 @@ export const FAMILIES = {
     'service',
     'code',
   ),
-  slotgate_operation_duration_seconds: histogram(
+  slotgate_operation_duration_seconds: ofSwitch(
     'From the call to its end, waiting for a boot and for health included.',
     'service',
     'operation',
     'state',
   ),
-  slotgate_flip_duration_seconds: histogram(
+  slotgate_flip_duration_seconds: ofSwitch(
     'From writing the decision into the journal to the moved pointer.',
     'service',
   ),
-  slotgate_drain_duration_seconds: histogram(
+  slotgate_drain_duration_seconds: ofSwitch(
     'From a switch to the last claim of the former release.',
     'service',
   ),
@@ -86,7 +99,7 @@ export const FAMILIES = {
     'outcome',
   ),
   slotgate_worker_restarts_total: counter('Threads of the front door that died and were replaced.', 'worker'),
-  slotgate_worker_delay_seconds: counted(
+  slotgate_worker_delay_seconds: ofRequest(
     "How late a thread's clock ticked, because its event loop was busy.",
     'worker',
   ),
@@ -97,13 +110,3 @@ type FamilyName = keyof typeof FAMILIES
 export type NameOf<T extends Type> = {
   [Name in FamilyName]: (typeof FAMILIES)[Name] extends Family<T> ? Name : never
 }[FamilyName]
-
-/** The upper bounds of the durations of requests: those that OpenTelemetry advises, with more at both ends. Seconds. */
-export const REQUEST_BOUNDS = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60,
-]
-
-/** … and of what a switch does. */
-export const SWITCH_BOUNDS = [
-  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300,
-]

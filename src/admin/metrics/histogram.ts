@@ -2,8 +2,7 @@
 import { Histogram as PromHistogram, type Registry } from 'prom-client'
 import { BOUNDS_MS } from '../../relay/latency.ts'
 import type { Histogram } from '../../relay/meter.ts'
-
-export type Labels = Readonly<Record<string, string>>
+import type { Labels } from './series.ts'
 
 interface Options {
   name: string

@@ -7,10 +7,6 @@ import util from 'node:util'
 import type httpProxy from 'http-proxy'
 import type { Address } from '../../config/types.ts'
 
-// http-proxy takes `util._extend` when it loads, which warns on stderr and may be gone in a later Node.
-Object.assign(util, { _extend: Object.assign })
-const { createProxyServer } = createRequire(import.meta.url)('http-proxy') as typeof httpProxy
-
 /** As http-proxy takes them: one entry for each name, an array where there are several lines. */
 export type Fields = Record<string, string | string[]>
 
@@ -37,7 +33,17 @@ export interface Listener {
   failed(error: NodeJS.ErrnoException): void
 }
 
-const proxy = createProxyServer()
+let loaded: httpProxy | undefined
+
+/** Loaded for the first upgrade, since most threads see none for long. */
+function proxyServer(): httpProxy {
+  if (loaded) return loaded
+  // http-proxy takes `util._extend` when it loads, which warns on stderr and may be gone in a later Node.
+  Object.assign(util, { _extend: Object.assign })
+  const { createProxyServer } = createRequire(import.meta.url)('http-proxy') as typeof httpProxy
+  loaded = createProxyServer()
+  return loaded
+}
 
 const optionsOf = ({ address }: Outgoing) => ({
   target: address.kind === 'unix' ? { socketPath: address.path } : { host: address.host, port: address.port },
@@ -62,6 +68,7 @@ export function sendUpgrade(
 ): ClientRequest {
   request.headers = outgoing.fields
   let asked: ClientRequest | undefined
+  const proxy = proxyServer()
   proxy.once('proxyReqWs', (ask) => {
     asked = ask
     // http-proxy makes `/a` of `//a`; before the head is made, the path can still become the one that is meant.
