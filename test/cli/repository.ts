@@ -1,9 +1,9 @@
 // A git repository with an origin, a branch in it, and somebody in front of it who lints and types what they are told.
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { chmodSync, mkdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { Test } from 'tap'
+import root, { type Test } from 'tap'
 import type { Finding, LintResult } from '../../src/cli/lint/types.ts'
 import { COMPILED } from '../support/compiled.ts'
 import { type Ended, newFolder, run } from './terminal.ts'
@@ -47,6 +47,9 @@ export const sealed = (files: Changes, min: number, max: number): Changes => ({
 /** A good main: scripts 001 to `newest`, sealed. */
 export const good = (newest: number): Changes => sealed(scripts(newest), newest, newest)
 
+/** Work trees by what is on their main: many tests begin alike, and a copy costs less than git. */
+const begun = new Map<string, string>()
+
 export class Repository {
   readonly folder: string
   readonly env: Record<string, string>
@@ -57,11 +60,20 @@ export class Repository {
     this.#home = realpathSync(newFolder(t))
     this.folder = join(this.#home, 'work')
     this.env = this.#environment()
+    const beginning = JSON.stringify({ main, objects })
+    const alike = begun.get(beginning)
+    if (alike !== undefined) {
+      cpSync(alike, this.folder, { recursive: true })
+      return
+    }
     mkdirSync(this.folder)
     this.git('init', '--quiet', '--template=', `--object-format=${objects}`, '--initial-branch=main')
     this.commit(main)
     this.git('update-ref', 'refs/remotes/origin/main', 'HEAD')
     this.git('checkout', '--quiet', '-b', 'agent')
+    const copy = newFolder(root)
+    cpSync(this.folder, copy, { recursive: true })
+    begun.set(beginning, copy)
   }
 
   /** @returns the URL of an origin that has what this clone has */
@@ -135,11 +147,13 @@ export class Repository {
     return this.type('sh', ['-c', line])
   }
 
-  /** Does what a finding says; a lint among it may end with what is left to mend. */
-  follow({ remedy }: Finding): void {
+  /** Does what a finding says; a lint by itself needs no process, and may end with what is left to mend. */
+  async follow({ remedy }: Finding): Promise<void> {
     // Without the condition under which it should be done.
     const command = remedy.replace(/^If [^:]+: /, '')
-    this.shell(command.startsWith('slotgate lint') ? `${command} || test $? = 1` : command)
+    const [, flags] = /^slotgate lint((?: --[a-z-]+)*)$/.exec(command) ?? []
+    if (flags === undefined) this.shell(command)
+    else await this.lint(flags.split(' ').filter(Boolean))
   }
 
   type(command: string, args: readonly string[]): string {
