@@ -1,6 +1,7 @@
 // The rollback door: is there, right now, a release that a rollback would be allowed to reach? Pure arithmetic over
 // recorded ranges; nothing is booted. `check rollback` boots and asks.
 import type { Range } from '../contract.ts'
+import type { Reason } from '../errors.ts'
 import { recordedRange } from '../journal/record.ts'
 import { contains } from './ranges.ts'
 
@@ -11,6 +12,13 @@ export interface DoorFacts {
   /** What the live release reads now; null when it could not be asked. */
   current: number | null
   schemaOff: boolean
+  misfit: Misfit | null
+}
+
+/** One of the previous releases that still runs and says itself that it does not fit, and why. */
+export interface Misfit {
+  release: string
+  reason: Reason
 }
 
 export interface Door {
@@ -33,10 +41,10 @@ const door = (open: boolean | null, to: string | null, code: string | null, sent
 
 /**
  * @returns open with the newest release that fits; null if none is known to fit but one may; else closed, with the release
- *   that a plain `rollback` would go to and why it does not fit
+ *   that would have been gone to, or that a plain `rollback` would go to, and why it does not fit
  * @see DESIGN.md §4 "Door and advice"
  */
-export function doorOf({ previous, ranges, current, schemaOff }: DoorFacts): Door {
+export function doorOf({ previous, ranges, current, schemaOff, misfit }: DoorFacts): Door {
   const [newest] = previous
   if (newest === undefined)
     return door(false, null, 'no_previous_release', 'There is no earlier release to go back to.')
@@ -48,17 +56,22 @@ export function doorOf({ previous, ranges, current, schemaOff }: DoorFacts): Doo
     return range ? [{ release, range }] : []
   })
   const silent = previous.find((release) => !recordedRange(ranges, release))
-  const open = known.find(({ range }) => contains(range, current))
+  const fitting = known.filter(({ range }) => contains(range, current))
+  // A migration that was applied in part is wrong for every release, and not only for the one that says so.
+  const isDirty = misfit?.reason.code === 'schema_dirty'
+  const open = isDirty ? undefined : fitting.find(({ release }) => release !== misfit?.release)
   if (open) return opened(open, current, newest)
   const [first, ...others] = known
-  if (silent !== undefined || !first)
+  if (!first || (silent !== undefined && !isDirty))
     return door(
       null,
       silent ?? newest,
       null,
       `${silent ?? newest} never said which schema versions it works with.`,
     )
-  return closed(first, others, current)
+  if (!misfit || fitting.length === 0) return closed(first, others, current)
+  const { code, sentence } = misfit.reason
+  return { ...door(false, misfit.release, code, sentence), evidence: 'probed' }
 }
 
 interface Known {

@@ -1,5 +1,5 @@
 // The door of a service as it is now: from recorded ranges, and from what the former release says while it still runs.
-import { type Door, doorOf } from '../gate/door.ts'
+import { type Door, doorOf, type Misfit } from '../gate/door.ts'
 import type { Reading } from '../gate/judge.ts'
 import { urlOf } from '../slots/ask.ts'
 import { fitOf } from './fit.ts'
@@ -10,17 +10,20 @@ import { idleSlot, recorded, rollbackTargets, type Service } from './service.ts'
  * @param idle what the release in the idle slot says; null where nothing runs there
  */
 export function doorNow(service: Service, current: number | null, idle: Reading | null): Door {
-  const door = doorOf({
-    previous: rollbackTargets(service),
+  const previous = rollbackTargets(service)
+  return doorOf({
+    previous,
     ranges: recorded(service).ranges,
     current,
     schemaOff: service.config.schema === 'off',
+    misfit: misfitOf(service, previous, idle),
   })
-  const occupant = service.occupants.get(idleSlot(service))
-  if (!door.open || !idle || !occupant?.instance || occupant.release !== door.to) return door
-  const { release, instance } = occupant
-  const misfit = fitOf({ release, internalUrl: urlOf(instance.internal), reading: idle })?.reason
-  return misfit
-    ? { ...door, open: false, code: misfit.code, sentence: misfit.sentence, evidence: 'probed' }
-    : door
+}
+
+/** What a release that a rollback could go to says itself against that, while it still runs. */
+function misfitOf(service: Service, previous: readonly string[], idle: Reading | null): Misfit | null {
+  const { release, instance } = service.occupants.get(idleSlot(service)) ?? {}
+  if (!idle || !instance || !release || !previous.includes(release)) return null
+  const reason = fitOf({ release, internalUrl: urlOf(instance.internal), reading: idle })?.reason
+  return reason ? { release, reason } : null
 }

@@ -322,6 +322,7 @@ t.test('a migration to where the schema is leaves the door as the status shows i
         ranges: Object.fromEntries(known),
         current,
         schemaOff: false,
+        misfit: null,
       })
       const { verdict } = adviceOn({ ...situation, to: current })
       const expected = { true: 'two_way_door', false: 'no_rollback_target', null: null }[`${open}`]

@@ -5,7 +5,7 @@ import { type DoorFacts, doorOf } from '../../src/gate/door.ts'
 const ranges = { r41: { min: 40, max: 42 }, r42: { min: 41, max: 43 }, r43: { min: 42, max: 43 } }
 
 const door = (more: Partial<DoorFacts>) =>
-  doorOf({ previous: ['r43', 'r42', 'r41'], ranges, current: 43, schemaOff: false, ...more })
+  doorOf({ previous: ['r43', 'r42', 'r41'], ranges, current: 43, schemaOff: false, misfit: null, ...more })
 
 t.test('open to the newest release that fits', async (t) => {
   t.match(door({}), { open: true, to: 'r43', code: null, evidence: 'recorded' })
@@ -15,6 +15,34 @@ t.test('open to an older one where the newest does not fit, and it says how to g
   const { open, to, sentence } = door({ current: 41 })
   t.strictSame({ open, to }, { open: true, to: 'r42' })
   t.match(sentence, /slotgate rollback --to r42/)
+})
+
+t.test('not open to one that says itself that it does not fit, but to an older one that may', async (t) => {
+  const sentence =
+    'Schema 43 is inside the range 42–43 of r43, but r43 itself reports that it is not compatible.'
+  const misfit = { release: 'r43', reason: { code: 'schema_declared_incompatible' as const, sentence } }
+  t.match(door({ misfit }), {
+    open: true,
+    to: 'r42',
+    evidence: 'recorded',
+    sentence: /slotgate rollback --to r42/,
+  })
+  const closed = {
+    open: false,
+    to: 'r43',
+    code: 'schema_declared_incompatible',
+    sentence,
+    evidence: 'probed',
+  }
+  t.match(door({ misfit, previous: ['r43', 'r41'] }), closed)
+  t.match(door({ misfit, previous: ['r43', 'r40'] }), { open: null, to: 'r40' }, 'nobody knows of r40')
+  t.match(door({ misfit, current: 44 }), { code: 'schema_ahead_of_code', evidence: 'recorded' })
+  const dirty = { release: 'r43', reason: { code: 'schema_dirty' as const, sentence: 'In part.' } }
+  t.match(
+    door({ misfit: dirty }),
+    { open: false, to: 'r43', code: 'schema_dirty', evidence: 'probed' },
+    'which no other release changes',
+  )
 })
 
 t.test('closed when none fits, for the reason of the one that a plain rollback goes to', async (t) => {

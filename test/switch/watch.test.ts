@@ -148,7 +148,7 @@ t.test('a migration applied in part closes the door too: the former release says
   await lookTwice(world)
   t.same((await said(world)).slice(1), ['schema_live_incompatible', 'rollback_door_closed'])
   t.match(await last(world, 'rollback_door_closed'), { to: 'r42', cause: 'schema_dirty' })
-  t.match((await world.status()).door, { open: false, code: 'schema_dirty' })
+  t.match((await world.status()).door, { open: false, code: 'schema_dirty', evidence: 'probed' })
 })
 
 t.test(
