@@ -257,7 +257,7 @@ t.test('a checkout that slotgate was killed in is cleaned up at the start, and m
   await killed.exited
   await lost
   t.same((await checkouts()).toSorted(), [first, second].toSorted())
-  await world.spawn(t)
+  await world.start(t)
   await world.until(async () => !existsSync(folderOf(second)), 'the half checkout is gone')
   const known = () => repository.git('worktree', 'list')
   await world.until(async () => !(await known()).includes(second), 'and git has forgotten it')
@@ -281,7 +281,7 @@ t.test('so is one in which git itself was not done', async (t) => {
   killed.kill('SIGKILL')
   await killed.exited
   await lost
-  await world.spawn(t)
+  await world.start(t)
   const known = () => repository.git('worktree', 'list')
   await world.until(async () => !(await known()).includes(second), 'git has forgotten it')
   t.notOk(existsSync(folderOf(second)))
@@ -466,14 +466,13 @@ t.test('a repository that is none is told as such', async (t) => {
 t.test('what is checked out starts again while its repository is away', async (t) => {
   const { world, repository, folderOf } = await createWorld(t)
   const first = await repository.commit(FITS)
-  const killed = await world.spawn(t)
+  const stop = await world.start(t)
   t.match(await world.deploy(first), { status: 200 })
-  killed.kill('SIGTERM')
-  await killed.exited
+  await stop()
   await writeFile(join(folderOf(first), 'witness'), '')
   const git = join(repository.folder, '.git')
   await rename(git, `${git}.away`)
-  await world.spawn(t)
+  await world.start(t)
   await world.until(async () => (await world.get()).release === first, 'it is up again')
   t.ok(existsSync(join(folderOf(first), 'witness')), 'from the same checkout')
 })

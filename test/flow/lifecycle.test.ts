@@ -150,16 +150,16 @@ t.test('a setup that a kill -9 of slotgate left over is ended by the next start'
   first.kill('SIGKILL')
   t.equal(await deploying, null)
   t.equal(await isRunning(Number(pid)), true, 'it outlives the slotgate that began it')
-  await world.spawn(t)
+  await world.start(t)
   t.equal(await isRunning(Number(pid)), false)
 })
 
 t.test('a second slotgate on the same state folder is refused and names the first', async (t) => {
   const world = await World.create(t)
-  const first = await world.spawn(t)
+  await world.start(t)
   const { adminUrl } = world
   const refused = await world.spawn(t).catch((error: Error) => error.message)
   t.match(refused, /ended with [12]/)
-  t.match(refused, new RegExp(`process ${first.pid}`))
+  t.match(refused, new RegExp(`process ${process.pid}`))
   t.equal((await request(`${adminUrl}/healthz`)).statusCode, 200, 'the first is not disturbed')
 })
