@@ -311,9 +311,9 @@ function pauseWords({ since: begin, actor, until, held }) {
 
 /** @param {ServiceStatus} status */
 function doorWords({ door: { open, sentence } }) {
-  const word = open === null ? 'not known' : open ? 'open' : 'shut'
+  const word = open === null ? 'not known' : open ? 'open' : 'closed'
   return [
-    icon(open === null ? 'info' : open ? 'open' : 'shut'),
+    icon(open === null ? 'info' : open ? 'open' : 'closed'),
     el('strong', { class: `door-state ${word.replace(' ', '-')}` }, `Rollback door: ${word}`),
     el('span', {}, short(sentence)),
   ]

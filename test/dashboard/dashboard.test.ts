@@ -136,7 +136,7 @@ t.test('from loading the key to forgetting it', { skip }, async (t) => {
     await page.locator('.ruler-picture .version.now', { hasText: '43' }).waitFor()
     t.match(await record(page, 'schema_version_changed').innerText(), /43/)
     await page.locator('.ruler-picture').getByText('43–44 ✓').waitFor()
-    await page.locator('.door').getByText('Rollback door: shut').waitFor()
+    await page.locator('.door').getByText('Rollback door: closed').waitFor()
   })
 
   await t.test('the promotion goes through, and the page shows the flip', async (t) => {
