@@ -1,13 +1,15 @@
 // slotgate behind Caddy and nginx, with the very files of deploy/: who the client is, WebSockets, event streams.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { WebSocket, WebSocketServer } from 'ws'
 import { freePort, isAccepting } from '../../bench/ports.ts'
+import { tls } from '../admin/tls.ts'
 import { World } from '../support/world.ts'
 
 const deploy = join(import.meta.dirname, '..', '..', 'deploy')
@@ -53,6 +55,29 @@ const PROXIES: Record<string, Proxy> = {
     command: (config) => ['nginx', '-e', 'stderr', '-c', config],
   },
 }
+
+t.test(
+  'nginx takes the whole file, with TLS and HTTP/2',
+  { skip: isThere('nginx') ? false : 'needs nginx' },
+  async (t) => {
+    const folder = await mkdtemp(join(tmpdir(), 'slotgate-nginx-'))
+    t.teardown(() => rm(folder, { recursive: true }))
+    await writeFile(join(folder, 'shop.pem'), `${tls.cert}\n${tls.key}`)
+    const file = (await readFile(join(deploy, 'nginx.conf'), 'utf8'))
+      .replaceAll(/\/etc\/ssl\/shop\.example\.com\.\w+/g, `${folder}/shop.pem`)
+      .replaceAll(/listen (80|443)/g, `listen unix:${folder}/$1`)
+    const config = join(folder, 'nginx.conf')
+    await writeFile(
+      config,
+      ['events {}', `pid ${folder}/pid;`, 'http {', 'access_log off;', file, '}'].join('\n'),
+    )
+    const { status, stderr } = spawnSync('nginx', ['-e', 'stderr', '-t', '-c', config], {
+      env: { PATH },
+      encoding: 'utf8',
+    })
+    t.equal(status, 0, stderr)
+  },
+)
 
 for (const [name, proxy] of Object.entries(PROXIES)) {
   t.test(`behind ${name}`, { skip: isThere(name) ? false : `needs ${name}` }, async (t) => {
