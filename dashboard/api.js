@@ -8,6 +8,8 @@ import { LIFETIME_S, signRequest } from './sign.js'
 /** The sign of life comes every 15 s. */
 const SILENT_MS = 45_000
 const COME_BACK_MS = 1_000
+/** What is asked for is at hand: who takes longer hangs. What is to be done may take its time. */
+const ANSWERS_WITHIN_MS = 10_000
 /** How far ahead of slotgate a clock may be; behind it, a signature is over at some time. */
 const AHEAD_S = 5
 /**
@@ -25,6 +27,20 @@ export class Refused extends Error {
   }
 }
 
+/** slotgate said nothing. */
+export class Unanswered extends Error {
+  constructor() {
+    super(`slotgate has not answered within ${ANSWERS_WITHIN_MS / 1000} s.`)
+  }
+}
+
+/**
+ * @param {unknown} error of a call
+ * @returns {string} a sentence for who waits for what it was to bring
+ */
+export const sentenceOf = (error) =>
+  error instanceof Refused || error instanceof Unanswered ? error.message : 'slotgate cannot be reached.'
+
 export class Api {
   #key
 
@@ -37,9 +53,15 @@ export class Api {
    * @template T
    * @param {string} path
    * @returns {Promise<T>}
+   * @throws {Refused | Unanswered}
    */
   async get(path) {
-    return (await this.#send('GET', path)).json()
+    const signal = AbortSignal.timeout(ANSWERS_WITHIN_MS)
+    try {
+      return await (await this.#send('GET', path, { signal })).json()
+    } catch (error) {
+      throw signal.aborted ? new Unanswered() : error
+    }
   }
 
   /**
@@ -66,6 +88,7 @@ export class Api {
     /** @type {number | null} */
     let refusedSinceMs = null
     while (!signal.aborted) {
+      const askedMs = performance.now()
       try {
         for await (const event of this.#events(last, signal)) {
           refusedSinceMs = null
@@ -76,7 +99,8 @@ export class Api {
       } catch (error) {
         if (error instanceof Refused && !error.problem.retryable) {
           refusedSinceMs ??= performance.now()
-          if (performance.now() - refusedSinceMs > LATE_MS) return onRefused(error)
+          // By when it was signed: the answer may have taken long.
+          if (askedMs - refusedSinceMs > LATE_MS) return onRefused(error)
         }
       }
       if (signal.aborted) return

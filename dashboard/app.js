@@ -1,5 +1,5 @@
 // The dashboard: finds a key, and shows live what slotgate does. Everything it knows comes from signed calls.
-import { Api, Refused } from './api.js'
+import { Api, Refused, sentenceOf, Unanswered } from './api.js'
 import { el, icon, show } from './dom.js'
 import { createHistory } from './history.js'
 import { forgetKey, loadKey, saveKey } from './keys.js'
@@ -91,7 +91,7 @@ async function heard(answer, refused) {
   try {
     return await answer
   } catch (error) {
-    if (!(error instanceof Refused)) throw new Error('slotgate cannot be reached.')
+    if (!(error instanceof Refused)) throw new Error(sentenceOf(error))
     const { code, detail, hint } = error.problem
     throw new Error([code === 'signature_refused' ? refused : detail, hint].filter(Boolean).join(' '))
   }
@@ -193,6 +193,13 @@ async function open(key, view) {
     document.title = titleOf(Object.values(services))
   }
 
+  /** @param {unknown} error */
+  async function failToLook(error) {
+    // Where nobody is there at all, the connection says so.
+    if (error instanceof Unanswered) for (const service of shown.values()) service.miss(error)
+    await new Promise((resolve) => setTimeout(resolve, COME_BACK_MS))
+  }
+
   /** @param {ServiceStatus} status */
   async function take(status) {
     const service = shown.get(status.service)
@@ -221,7 +228,7 @@ async function open(key, view) {
     past.element,
   )
   await look()
-  const lookSoon = once(look)
+  const lookSoon = once(() => look().catch(failToLook))
   const timer = setInterval(() => document.visibilityState === 'visible' && lookSoon(), LOOK_EVERY_MS)
   signal.addEventListener('abort', () => clearInterval(timer))
 
@@ -298,7 +305,7 @@ const adviceDependsOn = ({ generation, schema, live, idle, door }) =>
   ])
 
 /**
- * @param {() => Promise<void>} work
+ * @param {() => Promise<void>} work never fails
  * @returns {() => void} does it, once for all who ask meanwhile
  */
 function once(work) {
@@ -310,7 +317,7 @@ function once(work) {
       return
     }
     isUnderWay = true
-    await work().catch(() => new Promise((resolve) => setTimeout(resolve, COME_BACK_MS)))
+    await work()
     isUnderWay = false
     if (isWanted) {
       isWanted = false

@@ -1,5 +1,5 @@
 // Asks before anything is done: what would be done, what the gate says to it right now, and only then yes or no.
-import { Refused } from './api.js'
+import { Refused, sentenceOf } from './api.js'
 import { el, icon, show } from './dom.js'
 import { done, partyOf, rangeText, short } from './words.js'
 
@@ -125,4 +125,4 @@ export const problemWords = (error) =>
         ),
         ...(error.problem.hint ? [el('p', { class: 'hint' }, short(error.problem.hint))] : []),
       ]
-    : [el('p', { class: 'answer bad' }, icon('bad'), el('strong', {}, 'slotgate cannot be reached.'))]
+    : [el('p', { class: 'answer bad' }, icon('bad'), el('strong', {}, sentenceOf(error)))]

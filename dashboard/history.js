@@ -1,5 +1,6 @@
 // What happened, from the journal: a sentence for each record, with the evidence of decisions.
-import { el, icon } from './dom.js'
+import { problemWords } from './dialog.js'
+import { el, icon, show } from './dom.js'
 import { clock, evidenceOf, rangeText, tell } from './words.js'
 
 /** @typedef {import('../src/journal/record.ts').JournalRecord} JournalRecord */
@@ -14,11 +15,13 @@ const SHOWN = 60
 export function createHistory(loadEarlier, hasSeveral) {
   const list = el('ol', { class: 'history' })
   const more = el('button', { type: 'button', class: 'plain', onclick: () => void earlier() }, 'Show earlier')
+  const complaint = el('div', { class: 'complaint', role: 'alert' })
   const element = el(
     'section',
     { class: 'journal', 'aria-label': 'History' },
     el('h2', {}, 'History'),
     list,
+    complaint,
     more,
   )
   let most = SHOWN
@@ -29,11 +32,14 @@ export function createHistory(loadEarlier, hasSeveral) {
 
   async function earlier() {
     more.disabled = true
+    show(complaint)
     try {
       const records = await loadEarlier(oldest)
       if (records.length === 0) first = oldest
       most += records.length
       put(records)
+    } catch (error) {
+      show(complaint, ...problemWords(error))
     } finally {
       more.disabled = false
     }

@@ -1,5 +1,6 @@
 // The version ruler: the schema's axis, where the schema is now, and for each known release the range it works with.
 // Whoever points at a version, or walks there with the arrow keys, reads what a migration to it would close.
+import { sentenceOf } from './api.js'
 import { el, icon, show, svg } from './dom.js'
 import { draw, layout, roleText } from './picture.js'
 import { ADVICE, declaredText, short } from './words.js'
@@ -109,7 +110,7 @@ export function createRuler(ask) {
       axis.setAttribute('aria-valuetext', `${to}: ${result.sentence}`)
     } catch (error) {
       known.delete(to)
-      if (chosen === to) show(advice, el('p', {}, error instanceof Error ? error.message : String(error)))
+      if (chosen === to) show(advice, el('p', {}, sentenceOf(error)))
     }
   }
 

@@ -33,6 +33,7 @@ export function createService(name, { api, may }) {
   const facts = el('p', { class: 'facts' })
   const notices = el('ul', { class: 'notices' })
   const complaint = el('div', { class: 'complaint', role: 'alert' })
+  const silence = el('div', { class: 'complaint', role: 'alert' })
   const door = el('p', { class: 'door-words' })
   const button = (/** @type {string} */ words, /** @type {() => Promise<void>} */ act, kind = '') =>
     el('button', { type: 'button', class: kind, onclick: () => void act() }, words)
@@ -63,6 +64,7 @@ export function createService(name, { api, may }) {
       ),
     ),
     notices,
+    silence,
     complaint,
     operation.element,
     el('div', { class: 'slots' }, slots.blue.element, slots.green.element),
@@ -225,6 +227,7 @@ export function createService(name, { api, may }) {
     /** @param {ServiceStatus} next */
     update(next) {
       status = next
+      show(silence)
       const { live, idle } = next
       for (const slot of SLOTS) {
         const view = live?.slot === slot ? live : idle.slot === slot ? idle : null
@@ -239,6 +242,10 @@ export function createService(name, { api, may }) {
       )
       show(door, ...doorWords(next))
       showButtons()
+    },
+    /** @param {unknown} error why what is shown may be over; said until there is something newer */
+    miss(error) {
+      show(silence, ...problemWords(error))
     },
     /** @param {AdviceResult} next for where the schema is */
     advise(next) {

@@ -1,10 +1,8 @@
 // A hostile page in the browser of somebody who has the dashboard open: it reaches nothing, and reads nothing.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import type { World } from '../support/world.ts'
-import { openBrowser, skip } from './browser.ts'
+import { newContext, newPage, skip } from './browser.ts'
 import { dashboardWorld, loadKey } from './world.ts'
 
 /** A site of somebody else, on this machine as well, where each page is empty. */
@@ -17,29 +15,6 @@ async function openSite(t: Test): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-interface Scene {
-  world: World
-  context: BrowserContext
-  /** Of the hostile page; beside it, the dashboard is open with a key. */
-  page: Page
-  site: string
-}
-
-async function open(t: Test): Promise<Scene> {
-  const world = await dashboardWorld(t)
-  await world.addRelease('r42', { min: 41, max: 43 })
-  await world.start(t)
-  await world.deploy('r42')
-  const context = await (await openBrowser(t)).newContext()
-  const dashboard = await context.newPage()
-  await dashboard.goto(world.adminUrl)
-  await loadKey(dashboard, world)
-  const page = await context.newPage()
-  const site = `http://127.0.0.1:${await openSite(t)}`
-  await page.goto(site)
-  return { world, context, page, site }
-}
-
 /** What can be handed over to a page. */
 interface Init {
   method?: string
@@ -48,23 +23,34 @@ interface Init {
   mode?: 'no-cors'
 }
 
+const world = await dashboardWorld(t)
+await world.addRelease('r42', { min: 41, max: 43 })
+await world.start(t)
+await world.deploy('r42')
+
 /** The codes of what the door has turned away since the log was this long; the browser asks for icons when it likes. */
-const refusals = (world: World, from: number): string[] =>
+const refusals = (from: number): string[] =>
   world.logLines.slice(from).flatMap((line) => {
     const { audit, code, target } = JSON.parse(line)
     return audit && code && target !== '/favicon.ico' ? [code] : []
   })
 
 t.test('a page of another origin', { skip }, async (t) => {
-  const { world, context, page, site } = await open(t)
   const admin = world.adminUrl
+  const context = await newContext(t)
+  const dashboard = await context.newPage()
+  await dashboard.goto(admin)
+  await loadKey(dashboard, world)
+  const page = await context.newPage()
+  const site = `http://127.0.0.1:${await openSite(t)}`
+  await page.goto(site)
 
   /** Does it on the page; what the door said to it. */
   async function attempt(work: () => Promise<unknown>): Promise<string[]> {
     const from = world.logLines.length
     await work()
     return world.until(async () => {
-      const codes = refusals(world, from)
+      const codes = refusals(from)
       return codes.length > 0 && codes
     }, 'the door turns it away')
   }
@@ -168,8 +154,7 @@ t.test('a page of another origin', { skip }, async (t) => {
     await opened.locator('.service').waitFor()
     t.pass('and the key that was there is there')
     await opened.getByRole('button', { name: 'Forget key' }).click()
-    const [dashboard] = context.pages()
-    await dashboard?.getByText('The key was forgotten in another tab.').waitFor()
+    await dashboard.getByText('The key was forgotten in another tab.').waitFor()
   })
 
   const history = await world.history()
@@ -180,16 +165,13 @@ t.test('a page of another origin', { skip }, async (t) => {
 })
 
 t.test('the page obeys nothing that is written into it', { skip }, async (t) => {
-  const world = await dashboardWorld(t)
   const sentence = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
-  await world.addRelease('r42', { min: 43, max: 43, status: { pending_migrations: [sentence] } })
-  await world.start(t)
-  await world.stage('r42')
-  const context = await (await openBrowser(t)).newContext()
-  const page = await context.newPage()
+  await world.addRelease('r43', { min: 43, max: 43, status: { pending_migrations: [sentence] } })
+  await world.stage('r43')
+  const page = await newPage(t)
   await page.goto(world.adminUrl)
   await loadKey(page, world)
-  await page.getByRole('button', { name: 'Promote r42…' }).click()
+  await page.getByRole('button', { name: 'Promote r43…' }).click()
   await page.getByRole('dialog').getByText(sentence).first().waitFor()
   t.equal(await page.locator('main img, main script').count(), 0)
   t.match(await page.title(), /slotgate/)
@@ -212,10 +194,6 @@ t.test('the page obeys nothing that is written into it', { skip }, async (t) => 
   t.equal(isRun, false, 'a script in the page itself does not run')
 })
 
-t.test('the front door has no dashboard', { skip }, async (t) => {
-  const world = await dashboardWorld(t)
-  await world.addRelease('r42', { min: 41, max: 43 })
-  await world.start(t)
-  await world.deploy('r42')
+t.test('the front door has no dashboard', async (t) => {
   for (const path of ['/', '/dashboard/app.js']) t.equal((await world.get(path)).release, 'r42', path)
 })
