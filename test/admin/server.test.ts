@@ -448,7 +448,8 @@ t.test('closing ends connections that are open and silent, or kept alive', async
   const before = performance.now()
   await door.admin.close()
   await Promise.all(ends)
-  t.ok(performance.now() - before < 2_000)
+  // One that is kept alive would end by itself after 5 s.
+  t.ok(performance.now() - before < 4_500)
 })
 
 t.test('right after the start a call is accepted', async (t) => {
