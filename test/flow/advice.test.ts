@@ -51,32 +51,33 @@ async function example(t: Test) {
   return { world, served, version: async () => Number(await version()) }
 }
 
-t.test('a migration that would break live is refused, and runs when the release is named', async (t) => {
-  const { world, version } = await example(t)
-  t.match(await world.advice(3), {
-    status: 200,
-    body: { verdict: 'breaks_live', from: 2, breaks: ['r2', 'r1'], opens: [], live: 'r2', operation: null },
-  })
-  const refused = await run(world, 'idle', { to: 3 })
-  t.match(refused, {
-    status: 409,
-    body: {
-      error: 'would_break_live',
-      breaks: ['r2', 'r1'],
-      hint: /Promote r3 first: it works with 2 and with 3.*\{"accept_breaks": \["r2"\]\}/,
-    },
-  })
-  t.equal(await version(), 2)
-  t.match(await run(world, 'idle', { to: 3, accept_breaks: ['r2'] }), { status: 200 })
-  t.equal(await version(), 3)
-  t.match(await world.promote(), { status: 200, body: { live: { release: 'r3' } } })
-})
-
 t.test(
-  'the order that the refusal proposes: promote first, then migrate, and say that it is meant',
+  'a migration that would break live is refused, also while slotgate is gone; the order that it proposes is not',
   async (t) => {
-    const { world, version } = await example(t)
-    t.match(await world.promote(), { status: 200 })
+    const { world, version, served } = await example(t)
+    t.match(await world.advice(3), {
+      status: 200,
+      body: { verdict: 'breaks_live', from: 2, breaks: ['r2', 'r1'], opens: [], live: 'r2', operation: null },
+    })
+    t.match(await run(world, 'idle', { to: 3 }), {
+      status: 409,
+      body: {
+        error: 'would_break_live',
+        breaks: ['r2', 'r1'],
+        hint: /Promote r3 first: it works with 2 and with 3.*\{"accept_breaks": \["r2"\]\}/,
+      },
+    })
+    const { idle } = await world.status()
+    served.kill('SIGKILL')
+    await served.exited
+    t.match(await runAt(idle?.internal_url, { accept_breaks: ['r2'] }), {
+      status: 503,
+      body: { error: 'slotgate_away', retryable: true },
+    })
+    t.equal(await version(), 2)
+
+    await world.start(t)
+    t.match(await world.promote(), { status: 200, body: { live: { release: 'r3' } } })
     t.match((await world.status()).door, { open: true, to: 'r2' })
     t.match(await run(world, 'live', {}), {
       status: 409,
@@ -89,19 +90,6 @@ t.test(
   },
 )
 
-t.test('while slotgate is gone its releases serve on, and run no migration', async (t) => {
-  const { world, version, served } = await example(t)
-  const { live, idle } = await world.status()
-  served.kill('SIGKILL')
-  await served.exited
-  t.teardown(() => {
-    for (const slot of [live, idle]) if (slot?.pid) process.kill(slot.pid, 'SIGKILL')
-  })
-  const answer = await runAt(idle?.internal_url, { accept_breaks: ['r2'] })
-  t.match(answer, { status: 503, body: { error: 'slotgate_away', retryable: true } })
-  t.equal(await version(), 2)
-})
-
 /** A database at 43 and these releases deployed in turn, each with its range; the last one is live. */
 async function deployed(t: Test, releases: Record<string, [number, number]>): Promise<DatabaseWorld> {
   const made = await DatabaseWorld.create(t, 43)
@@ -112,51 +100,56 @@ async function deployed(t: Test, releases: Record<string, [number, number]>): Pr
   return made
 }
 
-t.test('A05: advice before the drop says live would break', async (t) => {
-  const { world } = await deployed(t, { r43: [42, 43], r44: [44, 44] })
-  t.match((await world.advice(44)).body, {
-    verdict: 'breaks_live',
-    breaks: ['r43'],
-    opens: ['r44'],
-    hint: /ship an intermediate release whose range contains 43 and 44/,
-    warnings: [{ code: 'no_common_schema_version' }],
-  })
-  const largest = Number.MAX_SAFE_INTEGER
-  t.match(await world.advice(largest), { status: 200, body: { to: largest } }, 'any version there can be')
-})
+t.test(
+  'A05, A06: advice before the drop says live would break, and no migration does that to a live release not named',
+  async (t) => {
+    const made = await deployed(t, { r43: [42, 43], r44: [44, 44] })
+    const { world } = made
+    t.match((await world.advice(44)).body, {
+      verdict: 'breaks_live',
+      breaks: ['r43'],
+      opens: ['r44'],
+      hint: /ship an intermediate release whose range contains 43 and 44/,
+      warnings: [{ code: 'no_common_schema_version' }],
+    })
+    const largest = Number.MAX_SAFE_INTEGER
+    t.match(await world.advice(largest), { status: 200, body: { to: largest } }, 'any version there can be')
+    t.match(await run(world, 'idle', { to: 44 }), {
+      status: 409,
+      body: { error: 'would_break_live', breaks: ['r43'] },
+    })
+    t.equal(await made.version(), 43)
+    t.match(await run(world, 'idle', { to: 44, accept_breaks: ['r43'] }), { status: 200 })
+    t.equal(await made.version(), 44)
+    t.match(await world.promote(), { status: 200, body: { live: { release: 'r44' } } })
+  },
+)
 
-t.test('A06: /migrations/run refuses to break the live release unless it is named', async (t) => {
-  const made = await deployed(t, { r43: [42, 43], r44: [44, 44] })
-  const { world } = made
-  t.match(await run(world, 'idle', { to: 44 }), {
-    status: 409,
-    body: { error: 'would_break_live', breaks: ['r43'] },
-  })
-  t.equal(await made.version(), 43)
-  t.match(await run(world, 'idle', { to: 44, accept_breaks: ['r43'] }), { status: 200 })
-  t.equal(await made.version(), 44)
-})
-
-t.test('A08: before the last step of a rename the door is a two-way one', async (t) => {
-  const { world } = await deployed(t, { r43: [43, 44], r44: [43, 44] })
-  t.match((await world.advice(44)).body, { verdict: 'two_way_door', breaks: [], highest_two_way: 44 })
-  t.match(await run(world, 'live', { to: 44 }), { status: 200 })
-  t.match(await world.rollback(), { status: 200, body: { live: { release: 'r43' } } })
-})
-
-t.test('D10: the door closes when 44 commits, after somebody said that it is meant', async (t) => {
-  const made = await deployed(t, { r43: [42, 43], r44: [43, 44] })
-  const { world } = made
-  t.match((await world.status()).door, { open: true, to: 'r43' })
-  t.match(await run(world, 'live', { to: 44 }), {
-    status: 409,
-    body: { error: 'one_way_door', closes: ['r43'] },
-  })
-  t.equal(await made.version(), 43)
-  t.match(await run(world, 'live', { to: 44, confirm: 'one_way_door' }), { status: 200 })
-  t.equal(await made.version(), 44)
-  t.match((await world.status()).door, { open: false, to: 'r43', code: 'schema_ahead_of_code' })
-})
+t.test(
+  'D10: what is staged is asked too, and once it is live its migration closes the door, if that is meant',
+  async (t) => {
+    const made = await deployed(t, { r43: [42, 43] })
+    const { world } = made
+    await made.addRelease('r44', [43, 44], filesUpTo(44))
+    await world.stage('r44')
+    const { body } = await world.advice(44)
+    t.match(body.hint, 'Promote r44 first')
+    t.match(body.per_release, [
+      { release: 'r43', role: 'live', range: { min: 42, max: 43 }, fits_now: true, fits_then: false },
+      { release: 'r44', role: 'staged', range: { min: 43, max: 44 }, fits_now: true, fits_then: true },
+    ])
+    t.match(await world.promote(), { status: 200 })
+    t.match((await world.status()).door, { open: true, to: 'r43' })
+    t.match(await run(world, 'live', { to: 44 }), {
+      status: 409,
+      body: { error: 'one_way_door', closes: ['r43'] },
+    })
+    t.equal(await made.version(), 43)
+    t.match(await run(world, 'live', { to: 44, confirm: 'one_way_door' }), { status: 200 })
+    t.equal(await made.version(), 44)
+    t.match((await world.status()).door, { open: false, to: 'r43', code: 'schema_ahead_of_code' })
+  },
+)
 
 t.test('an older release holds the door open, and the status says how to go to it', async (t) => {
   const { world } = await deployed(t, { r42: [41, 44], r43: [42, 43], r44: [43, 44] })
@@ -165,18 +158,6 @@ t.test('an older release holds the door open, and the status says how to go to i
   t.match((await world.status()).door, { open: true, to: 'r42', sentence: /slotgate rollback --to r42/ })
   t.match(await world.rollback(), { status: 422, body: { code: 'schema_ahead_of_code' } })
   t.match(await world.rollback('r42'), { status: 200, body: { live: { release: 'r42' } } })
-})
-
-t.test('what is staged is asked too, and a release that nothing was heard of is not guessed', async (t) => {
-  const made = await deployed(t, { r43: [42, 43] })
-  await made.addRelease('r44', [43, 44], filesUpTo(44))
-  await made.world.stage('r44')
-  const { body } = await made.world.advice(44)
-  t.match(body.hint, 'Promote r44 first')
-  t.match(body.per_release, [
-    { release: 'r43', role: 'live', range: { min: 42, max: 43 }, fits_now: true, fits_then: false },
-    { release: 'r44', role: 'staged', range: { min: 43, max: 44 }, fits_now: true, fits_then: true },
-  ])
 })
 
 t.test('with `schema: off` there is no advice, and nothing is live where nothing was promoted', async (t) => {
