@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -104,7 +104,10 @@ export class World {
 
   /** Sets the schema of the fixture app, behind everybody's back. */
   async migrate(current: number, more: Record<string, unknown> = {}): Promise<void> {
-    await writeFile(join(this.folder, 'schema.json'), JSON.stringify({ current, ...more }))
+    const file = join(this.folder, 'schema.json')
+    // The releases read it all the time, and one that finds half of it dies.
+    await writeFile(`${file}.new`, JSON.stringify({ current, ...more }))
+    await rename(`${file}.new`, file)
   }
 
   /** Lets every `/held` request of the fixture app end. */
