@@ -209,7 +209,7 @@ t.test('a setup or a checkout that hangs is ended, with what it started, and hol
   // It does not heed SIGTERM, and outlives who has started it.
   const hang = `sh -c 'trap "" TERM; echo asking; echo $$ > "$0/pid"; exec sleep 1000'`
   const { world, repository, checkouts } = await createWorld(t, {
-    releases: ['setup_within: 4s'],
+    releases: ['setup_within: 3s'],
     setup: `test ! -e left-over && touch left-over && if test -e "$WORLD/hang"; then ${hang} "$WORLD" & wait; fi`,
   })
   const pid = async () => Number(await readFile(join(world.folder, 'pid'), 'utf8'))
@@ -220,7 +220,7 @@ t.test('a setup or a checkout that hangs is ended, with what it started, and hol
   const refused = await world.deploy(first)
   t.match(refused, {
     status: 424,
-    body: { code: 'setup_timeout', release: first, within_ms: 4_000, output: ['asking'], retryable: false },
+    body: { code: 'setup_timeout', release: first, within_ms: 3_000, output: ['asking'], retryable: false },
   })
   await world.until(isEnded, 'nothing of it is left')
   await rm(join(world.folder, 'hang'))
@@ -230,7 +230,7 @@ t.test('a setup or a checkout that hangs is ended, with what it started, and hol
   const second = await repository.commit(FITS, { '.gitattributes': 'slow filter=slow', slow: 'slow' })
   t.match(await world.deploy(second), {
     status: 503,
-    body: { code: 'checkout_failed', release: second, detail: /it was not done within 4000 ms/ },
+    body: { code: 'checkout_failed', release: second, detail: /it was not done within 3000 ms/ },
   })
   await world.until(isEnded, 'nor of that')
   await world.until(async () => (await checkouts()).join() === first, 'and the half checkout is gone')
