@@ -30,7 +30,7 @@ async function createWorld(t: Test, network?: string): Promise<World> {
     `engine: ${engine.host}`,
     `image: ${engine.image}`,
     `network: ${network ?? engine.network}`,
-    `volumes: ["${ROOT}:${ROOT}:ro", "${world.folder}:${world.folder}", "${world.folder}/releases/{release}:/app"]`,
+    `volumes: ["${engine.node}", "${ROOT}:${ROOT}:ro", "${world.folder}:${world.folder}", "${world.folder}/releases/{release}:/app"]`,
   ]
   return world
 }
