@@ -1,15 +1,14 @@
 // Talks to the admin API: signs each call, follows nothing, repeats nothing, and says how to mend it when nobody answers.
 import { readFileSync } from 'node:fs'
-import type { Agent, Dispatcher } from 'undici'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { messageOf, type Problem } from '../errors.ts'
+import { request } from '../http.ts'
 import { type SigningKey, signRequest } from '../signing.ts'
 import type { FeedEvent, ServiceStatus } from '../switch/types.ts'
 import { type Call, EXIT, Failure, ProblemAnswer, setting } from './call.ts'
 import { devDefaults } from './dev-files.ts'
 import { readKeyFile } from './keyfile.ts'
-
-/** Takes longer to load than all else of the command line, so only what calls slotgate loads it. */
-type Http = Pick<typeof import('undici'), 'Agent' | 'request'>
 
 const DEFAULT_ADMIN = 'http://127.0.0.1:8081'
 const CONNECT_WITHIN_MS = 5_000
@@ -32,16 +31,12 @@ export interface Sending {
 export class AdminClient {
   readonly origin: string
   readonly #key: SigningKey
-  readonly #http: Http
-  readonly #agent: Agent
+  readonly #ca: string | undefined
 
-  constructor(http: Http, origin: string, key: SigningKey, ca?: string) {
+  constructor(origin: string, key: SigningKey, ca?: string) {
     this.origin = origin
     this.#key = key
-    this.#http = http
-    // A deploy takes as long as the app's setup and boot take; slotgate has the deadlines.
-    const connect = { timeout: CONNECT_WITHIN_MS, ...(ca && { ca }) }
-    this.#agent = new http.Agent({ connect, headersTimeout: 0, bodyTimeout: 0, allowH2: false })
+    this.#ca = ca
   }
 
   get keyId(): string {
@@ -70,35 +65,31 @@ export class AdminClient {
   async *events(query: Record<string, string>, signal?: AbortSignal): AsyncGenerator<FeedEvent> {
     const path = `/v1/events?${new URLSearchParams(query)}`
     const response = await this.#send('GET', path, { isStream: true, ...(signal && { signal }) })
-    const { statusCode, headers, body } = response
+    const { statusCode = 0, headers } = response
     if (!isDone(statusCode)) this.#refuse(statusCode, this.#parse(await this.#textOf(response, 'GET')))
     if (headers['content-type'] !== STREAM_TYPE) throw this.#stranger('what it answered is something else')
     try {
-      for await (const line of linesOf(body))
+      for await (const line of linesOf(response))
         if (line.startsWith(DATA)) yield JSON.parse(line.slice(DATA.length))
     } catch (error) {
       throw this.#unreachable(error, 'GET')
     }
   }
 
-  async close(): Promise<void> {
-    await this.#agent.destroy()
-  }
-
   async #call(method: 'GET' | 'POST', path: string, sending: Sending): Promise<unknown> {
     const response = await this.#send(method, path, sending)
-    const { statusCode } = response
+    const { statusCode = 0 } = response
     const parsed = this.#parse(await this.#textOf(response, method))
     if (!isDone(statusCode)) this.#refuse(statusCode, parsed)
     if (isOurs(parsed)) return parsed
     throw this.#stranger('what it answered is something else')
   }
 
-  async #send(method: 'GET' | 'POST', path: string, sending: Sending): Promise<Dispatcher.ResponseData> {
+  async #send(method: 'GET' | 'POST', path: string, sending: Sending): Promise<IncomingMessage> {
     const url = new URL(path, this.origin)
-    const { isStream = false } = sending
+    const { isStream = false, ifGeneration, signal } = sending
     const body = sending.body && JSON.stringify(sending.body)
-    const ifMatch = sending.ifGeneration === undefined ? undefined : `"${sending.ifGeneration}"`
+    const ifMatch = ifGeneration === undefined ? undefined : `"${ifGeneration}"`
     const signed = signRequest({
       method,
       url,
@@ -106,16 +97,21 @@ export class AdminClient {
       ...(body && { body }),
       ...(ifMatch && { ifMatch }),
     })
+    const call = requestOf(url)(url, {
+      method,
+      headers: { ...signed, accept: isStream ? STREAM_TYPE : 'application/json' },
+      agent: false,
+      timeout: CONNECT_WITHIN_MS,
+      ...(this.#ca && { ca: this.#ca }),
+      ...(signal && { signal }),
+    })
+    // A deploy takes as long as the app's setup and boot take; slotgate has the deadlines.
+    const silentMs = method === 'POST' ? 0 : isStream ? SILENT_MS : READ_WITHIN_MS
+    const connected = url.protocol === 'https:' ? 'secureConnect' : 'connect'
+    call.once('socket', (socket) => socket.once(connected, () => socket.setTimeout(silentMs)))
+    call.end(body)
     try {
-      return await this.#http.request(url, {
-        method,
-        headers: { ...signed, accept: isStream ? STREAM_TYPE : 'application/json' },
-        ...(body && { body }),
-        ...(sending.signal && { signal: sending.signal }),
-        ...(method === 'GET' && { headersTimeout: READ_WITHIN_MS }),
-        ...(method === 'GET' && { bodyTimeout: isStream ? SILENT_MS : READ_WITHIN_MS }),
-        dispatcher: this.#agent,
-      })
+      return await answerTo(call)
     } catch (error) {
       throw this.#unreachable(error, method)
     }
@@ -128,32 +124,34 @@ export class AdminClient {
     throw new ProblemAnswer(answer)
   }
 
-  async #textOf({ body }: Dispatcher.ResponseData, method: string): Promise<string> {
+  async #textOf(response: IncomingMessage, method: string): Promise<string> {
     try {
-      return await body.text()
+      return await text(response)
     } catch (error) {
       throw this.#unreachable(error, method)
     }
   }
 
-  #parse(text: string): unknown {
+  #parse(answer: string): unknown {
     try {
-      return JSON.parse(text)
+      return JSON.parse(answer)
     } catch {
       throw this.#stranger('what it answered is not JSON')
     }
   }
 
   #unreachable(error: unknown, method: string): Failure {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'UND_ERR_SOCKET' && method === 'POST') {
+    const { code = '', syscall } = error as NodeJS.ErrnoException
+    if (CUT.includes(code) && method === 'POST') {
       return new Failure(
         EXIT.unreachable,
         `slotgate's admin at ${this.origin} went away before it answered.`,
         ['Whether the call took effect is in the journal: slotgate history, slotgate status.'],
       )
     }
-    const why = WHY[code ?? ''] ?? messageOf(error)
+    // Node calls an end in the middle a reset, too, but no call of the system said so.
+    const isEnd = code === 'ECONNRESET' && syscall === undefined
+    const why = isEnd ? 'the connection was closed without an answer' : (WHY[code] ?? messageOf(error))
     return new Failure(EXIT.unreachable, `Cannot reach slotgate's admin at ${this.origin} (${why}).`, [
       'Is it running there? slotgate serve --config proxy.config.yaml',
       'If it listens elsewhere, name the address: --admin URL or SLOTGATE_ADMIN.',
@@ -170,16 +168,35 @@ export class AdminClient {
   }
 }
 
+/** How a connection that was there ends before its time. */
+const CUT: readonly string[] = ['ECONNRESET', 'EPIPE']
+
 /** What the system's codes mean, in words. */
 const WHY: Partial<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
   EHOSTUNREACH: 'no route to that host',
   ENOTFOUND: 'no such host',
-  UND_ERR_CONNECT_TIMEOUT: 'no answer',
-  UND_ERR_HEADERS_TIMEOUT: 'no answer',
-  UND_ERR_BODY_TIMEOUT: 'no complete answer',
-  UND_ERR_SOCKET: 'the connection was closed without an answer',
+  ETIMEDOUT: 'no answer',
+}
+
+/** TLS is loaded for who needs it. */
+const requestOf = ({ protocol }: URL): typeof request =>
+  protocol === 'https:' ? process.getBuiltinModule('node:https').request : request
+
+/** The head of the answer; where it or what follows it is not there in time, that is an error of either. */
+function answerTo(call: ClientRequest): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    let answer: IncomingMessage | undefined
+    call.on('response', (response) => {
+      answer = response
+      resolve(response)
+    })
+    call.on('error', reject)
+    call.on('timeout', () =>
+      answer ? answer.destroy(new Error('no complete answer')) : call.destroy(new Error('no answer')),
+    )
+  })
 }
 
 const isDone = (statusCode: number): boolean => statusCode >= 200 && statusCode < 300
@@ -203,15 +220,10 @@ const isProblem = (value: unknown): value is Problem =>
 const isOurs = (value: unknown): boolean =>
   isObject(value) && ['service', 'services', 'records', 'key'].some((name) => name in value)
 
-/** Opens a client by the flags and the environment of a call, runs the work, and closes it. */
+/** Runs the work with a client by the flags and the environment of a call. */
 export async function withAdmin<T>(call: Call, work: (admin: AdminClient) => Promise<T>): Promise<T> {
   const dev = setting(call, 'key', 'SLOTGATE_KEY') === undefined ? devDefaults() : undefined
-  const admin = new AdminClient(await import('undici'), originOf(call, dev), keyOf(call, dev), caOf(call))
-  try {
-    return await work(admin)
-  } finally {
-    await admin.close()
-  }
+  return work(new AdminClient(originOf(call, dev), keyOf(call, dev), caOf(call)))
 }
 
 /** What a `slotgate dev` of this folder has left for who names no key. */

@@ -320,13 +320,15 @@ t.test('nobody at the address', async (t) => {
   })
 
   await t.test('any more, while a call is under way, leaves open whether it took effect', async (t) => {
-    const dying = createServer((socket) => socket.once('data', () => socket.destroy()))
-    await withServer(t, dying, async (port) => {
-      const { code, stderr } = await at(`127.0.0.1:${port}`)
-      t.equal(code, 5)
-      t.match(stderr, 'went away before it answered')
-      t.match(stderr, 'slotgate history')
-    })
+    for (const end of ['destroy', 'resetAndDestroy'] as const) {
+      const dying = createServer((socket) => socket.once('data', () => socket[end]()))
+      await withServer(t, dying, async (port) => {
+        const { code, stderr } = await at(`127.0.0.1:${port}`)
+        t.equal(code, 5)
+        t.match(stderr, 'went away before it answered', end)
+        t.match(stderr, 'slotgate history')
+      })
+    }
   })
 
   await t.test('because the address is none', async (t) => {
