@@ -1,5 +1,6 @@
 // What the relay takes, node:http takes, octet for octet, in both directions: on random messages and broken ones, in
 // memory. `node bench/differential.ts` runs a million.
+import '../support/without-domains.ts'
 import fc from 'fast-check'
 import t from 'tap'
 import { Judge } from '../support/differential/judge.ts'

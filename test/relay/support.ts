@@ -113,13 +113,20 @@ export async function startRelay(
   const layout = { services: countPlaces(services), workers: workersOf(threads) }
   const table = openTable(createBuffer(layout), layout)
   const lines: LogLine[] = []
+  let unread = ''
   const waiting = new Set<() => void>()
   const log = createLogger('info', {
     write(some) {
-      for (const line of some.split('\n').filter(Boolean)) lines.push(JSON.parse(line) as LogLine)
+      unread += some
       for (const look of waiting) look()
     },
   })
+  // Most lines are of no interest to anybody, and to read one costs as much as what it tells of.
+  const readLines = () => {
+    for (const line of unread.split('\n').filter(Boolean)) lines.push(JSON.parse(line) as LogLine)
+    unread = ''
+    return lines
+  }
   const relay = createRelay({
     listen: { host: '127.0.0.1', port: wanted },
     threads,
@@ -136,11 +143,13 @@ export async function startRelay(
     relay,
     table,
     port,
-    lines,
+    get lines() {
+      return readLines()
+    },
     logged(fits) {
       const { promise, resolve } = Promise.withResolvers<LogLine>()
       const look = () => {
-        const line = lines.find((one) => one.msg === 'exchange' && fits(one))
+        const line = readLines().find((one) => one.msg === 'exchange' && fits(one))
         if (!line) return
         waiting.delete(look)
         resolve(line)

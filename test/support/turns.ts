@@ -72,18 +72,8 @@ export function followSockets(t: Scope): OtherEnds {
   }
 }
 
-/** A connection is made within these; after them it is taken for one whose other end is not in this thread. */
-const BLIND_TURNS = 200
-
 /** @returns whether this end has read exactly that many bytes; false too if it will not read them any more */
-export async function untilRead(
-  end: () => Socket | undefined,
-  bytes: number,
-  isOver: () => boolean,
-): Promise<boolean> {
-  await withinTurns(() => end() !== undefined || isOver(), BLIND_TURNS)
-  const socket = end()
-  if (!socket) return false
-  await withinTurns(() => socket.bytesRead >= bytes || socket.destroyed || isOver())
-  return socket.bytesRead === bytes
+export async function untilRead(end: Socket, bytes: number, isOver: () => boolean): Promise<boolean> {
+  await eventually(() => end.bytesRead >= bytes || end.destroyed || isOver())
+  return end.bytesRead === bytes
 }

@@ -1,4 +1,5 @@
 // Every request vector, whole and behind a valid request, against an app that records what reaches it (HTTP.md §2.2).
+import '../../support/without-domains.ts'
 import t from 'tap'
 import { valuesIn } from '../../support/http-bytes.ts'
 import type { RecordedRequest } from '../../support/recorder.ts'

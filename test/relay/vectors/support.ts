@@ -64,6 +64,8 @@ export interface Play {
   /** Final answers after which the client closes its half. 0: at once. */
   answersWanted: number
   methods?: readonly string[]
+  /** How many times the bytes hold the vector; absent: once. */
+  copies?: number
 }
 
 export interface Played {
@@ -137,7 +139,6 @@ export async function playOne(world: World, play: Play): Promise<Played> {
     text: seen.text,
     apart,
     broke: seen.broke,
-
     hangs: seen.hangs,
   }
 }
@@ -151,9 +152,14 @@ async function write(
 ): Promise<number> {
   let at = 0
   let apart = 0
+  let end: Socket | undefined
   for (const cut of [...cuts, bytes.length]) {
+    if (at > 0 && end === undefined) {
+      await eventually(() => world.ends.accepted(socket) !== undefined || isOver())
+      end = world.ends.accepted(socket)
+    }
     if (isOver()) break
-    if (at > 0 && (await untilRead(() => world.ends.accepted(socket), at, isOver))) apart++
+    if (end && (await untilRead(end, at, isOver))) apart++
     if (!socket.destroyed) socket.write(Buffer.from(bytes.slice(at, cut), 'latin1'))
     at = cut
   }
@@ -182,6 +188,40 @@ export const wholePlay = (vector: RequestVector): Play => ({
 export const behindValid = (vector: RequestVector): Play => {
   const { answersWanted, cuts, methods = [] } = wholePlay(vector)
   return { bytes: VALID + vector.raw, cuts, methods: ['GET', ...methods], answersWanted: answersWanted + 1 }
+}
+
+/** The copies that follow each other on one connection hold no more requests than this, or no more than one copy does. */
+const REQUESTS_AT_ONCE = 25
+
+/** Whether the relay took this for a request like any other, and waits for the next one. */
+const isKept = ({ play, answers, hangs }: Played): boolean =>
+  !hangs &&
+  play.answersWanted > 0 &&
+  answers.length === play.answersWanted &&
+  answers.every(
+    ({ status, fields }) =>
+      status >= 200 && status < 400 && !valuesIn(fields, 'connection').includes('close'),
+  )
+
+/**
+ * The vector in two pieces, cut at each of these places. A vector that ends its connection has one of its own each time; of
+ * the others, copies that are cut at different places follow each other on one.
+ *
+ * @param whole how the vector fared that was not cut
+ */
+export function cutPlays({ raw }: RequestVector, whole: Played, cuts: readonly number[]): Play[] {
+  const { methods = [], answersWanted } = whole.play
+  const atOnce = isKept(whole) ? Math.ceil(REQUESTS_AT_ONCE / answersWanted) : 1
+  return Array.from({ length: Math.ceil(cuts.length / atOnce) }, (_, nth) => {
+    const some = cuts.slice(nth * atOnce, (nth + 1) * atOnce)
+    return {
+      bytes: raw.repeat(some.length),
+      cuts: some.flatMap((cut, copy) => [copy * raw.length, copy * raw.length + cut]).slice(1),
+      methods: some.flatMap(() => methods),
+      answersWanted: answersWanted * some.length,
+      copies: some.length,
+    }
+  })
 }
 
 /**
@@ -228,7 +268,8 @@ function judgeClient({ statuses, maxForwarded }: RequestVector, one: Played): st
   const bad = behind.findIndex(({ status }) => status >= 400)
   if (bad >= 0 && bad !== behind.length - 1) problems.push(say('an answer behind an error'))
   const relayed = behind.filter(({ fields }) => valuesIn(fields, 'x-serial').length > 0)
-  if (relayed.length > maxForwarded) problems.push(say(`(2) ${relayed.length} answers of the app`))
+  if (relayed.length > maxForwarded * (play.copies ?? 1))
+    problems.push(say(`(2) ${relayed.length} answers of the app`))
   return problems.filter((problem) => problem !== '')
 }
 
@@ -237,7 +278,8 @@ async function judgeApp({ app }: World, vector: RequestVector, played: readonly 
   const problems: string[] = []
   const requests = app.requests.filter(({ target }) => target !== '/valid')
   const begun = app.connections.filter(({ rest, wrong }) => rest !== '' || wrong !== undefined)
-  const most = vector.maxForwarded * played.length
+  const copies = played.reduce((sum, { play }) => sum + (play.copies ?? 1), 0)
+  const most = vector.maxForwarded * copies
   if (requests.length + begun.length > most) {
     problems.push(
       `(2) the app saw ${requests.length} whole and ${begun.length} begun requests, at most ${most} may be`,
