@@ -84,7 +84,8 @@ for (const [what, files, setup, command] of FOUND) {
     t.strictSame({ code, stderr }, { code: 0, stderr: '' })
     t.match(stdout, `Found ${what.split(' ')[0]} (`)
     const { services, stateDir } = configOf(t, repository)
-    t.match(services, [{ releases: { driver: 'git', repo: repository.folder, keep: 5, setup, command } }])
+    const releases = { driver: 'git', repo: repository.folder, keep: 5, setup: { command: setup }, command }
+    t.match(services, [{ releases }])
     t.equal(stateDir, join(repository.folder, '.slotgate'))
     t.notMatch(textOf(repository, 'proxy.config.yaml'), 'A GUESS')
   })
