@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { generateKey, readKeyFile, writeKeyFile } from '../../src/cli/keyfile.ts'
@@ -196,7 +197,10 @@ t.test('the traffic of each slot is told while somebody reads it', async (t) => 
   const following = await (await follow('?kinds=traffic')).live()
   const slots = () => following.events.flatMap((event) => (event.kind === 'traffic' ? event.slots : []))
   const busy = () => slots().find(({ requests_per_s: rate }) => rate > 0)
-  while (!busy()) await world.get()
+  while (!busy()) {
+    await world.get()
+    await pause(20)
+  }
   t.match(busy(), {
     slot: 'blue',
     release: 'r42',
