@@ -88,7 +88,9 @@ export interface Bench {
   table: Table
   port: number
   lines: LogLine[]
-  /** Resolves with the first access line, already written or to come, that fits. */
+  /** Resolves with the first line of the log, already written or to come, that fits. */
+  line(fits: (line: LogLine) => boolean): Promise<LogLine>
+  /** The same of the access log. */
   logged(fits: (line: LogLine) => boolean): Promise<LogLine>
   /** Points the slot at the address and flips to it. */
   promote(address: Address, slot?: SlotName, service?: number): Promise<void>
@@ -139,6 +141,18 @@ export async function startRelay(
   })
   const { port } = await relay.listen()
   t.teardown(() => relay.close(0))
+  const lineThat = (fits: (line: LogLine) => boolean) => {
+    const { promise, resolve } = Promise.withResolvers<LogLine>()
+    const look = () => {
+      const line = readLines().find(fits)
+      if (!line) return
+      waiting.delete(look)
+      resolve(line)
+    }
+    waiting.add(look)
+    look()
+    return promise
+  }
   return {
     relay,
     table,
@@ -146,18 +160,8 @@ export async function startRelay(
     get lines() {
       return readLines()
     },
-    logged(fits) {
-      const { promise, resolve } = Promise.withResolvers<LogLine>()
-      const look = () => {
-        const line = readLines().find((one) => one.msg === 'exchange' && fits(one))
-        if (!line) return
-        waiting.delete(look)
-        resolve(line)
-      }
-      waiting.add(look)
-      look()
-      return promise
-    },
+    line: lineThat,
+    logged: (fits) => lineThat((line) => line.msg === 'exchange' && fits(line)),
     async promote(address, slot = 'blue', index = 0) {
       const release = `r-${slot}`
       await relay.setBackend(index, slot, { release, addresses: [address] })
