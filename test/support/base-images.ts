@@ -2,7 +2,7 @@
 // files where no registry can be reached: a base with Node, npm, git and a shell, and one with PostgreSQL.
 import { execFile } from 'node:child_process'
 import { hash } from 'node:crypto'
-import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { filesOf, importImage } from './engine.ts'
@@ -28,8 +28,9 @@ export interface BaseImages {
 
 export async function importBaseImages({ host, folder, node, postgres, root }: BaseImages): Promise<void> {
   const base = join(folder, 'base')
-  await buildBase(base)
-  await addNpmCache(base, root)
+  const npm = await npmOfMachine()
+  await buildBase(base, npm)
+  await addNpmCache(base, root, npm)
   // It takes from the cache what the lockfile names, and asks no registry.
   const changes = ['ENV npm_config_offline=true']
   await importImage(host, { image: node, files: ['-C', base, '.'], changes })
@@ -46,7 +47,25 @@ export async function importBaseImages({ host, folder, node, postgres, root }: B
   })
 }
 
-async function buildBase(base: string): Promise<void> {
+interface Npm {
+  /** With a slash at its end. */
+  registry: string
+  cache: string
+  /** Where it is installed itself. */
+  prefix: string
+}
+
+async function npmOfMachine(): Promise<Npm> {
+  const { stdout } = await run('npm', ['config', 'get', 'registry', 'cache', 'prefix'])
+  const {
+    registry = '',
+    cache = '',
+    prefix = '',
+  } = Object.fromEntries(stdout.split('\n').map((line) => line.split(/=(.*)/s))) as Record<string, string>
+  return { registry, cache, prefix }
+}
+
+async function buildBase(base: string, { prefix }: Npm): Promise<void> {
   await mkdir(join(base, 'usr/local/bin'), { recursive: true })
   for (const folder of [
     'usr/bin',
@@ -65,8 +84,8 @@ async function buildBase(base: string): Promise<void> {
   const programs = await Promise.all(PROGRAMS.map(async (name) => (await run('which', [name])).stdout.trim()))
   const files = (await Promise.all([process.execPath, ...programs].map(filesOf))).flat()
   await addFiles(base, files)
-  const npm = (await run('npm', ['root', '--global'])).stdout.trim()
-  await cp(join(npm, 'npm'), join(base, 'usr/local/lib/node_modules/npm'), { recursive: true })
+  await mkdir(join(base, 'usr/local/lib/node_modules'), { recursive: true })
+  await run('cp', ['-R', join(prefix, 'lib/node_modules/npm'), join(base, 'usr/local/lib/node_modules')])
   await symlink('../lib/node_modules/npm/bin/npm-cli.js', join(base, 'usr/local/bin/npm'))
   await writeFile(join(base, 'etc/passwd'), USERS)
   await writeFile(join(base, 'etc/group'), GROUPS)
@@ -74,11 +93,13 @@ async function buildBase(base: string): Promise<void> {
 
 /** Each at its own place, and Node where its image has it. */
 async function addFiles(base: string, files: string[]): Promise<void> {
-  for (const file of new Set(files)) {
-    const target = join(base, file === process.execPath ? '/usr/local/bin/node' : file)
-    await mkdir(dirname(target), { recursive: true })
-    await cp(file, target, { dereference: true })
-  }
+  for (const file of new Set(files))
+    await copy(file, join(base, file === process.execPath ? '/usr/local/bin/node' : file))
+}
+
+async function copy(file: string, target: string): Promise<void> {
+  await mkdir(dirname(target), { recursive: true })
+  await copyFile(file, target)
 }
 
 interface Locked {
@@ -88,21 +109,18 @@ interface Locked {
 }
 
 /** Puts what npm has downloaded for slotgate and its example where npm will look for it. */
-async function addNpmCache(base: string, root: string): Promise<void> {
+async function addNpmCache(base: string, root: string, { registry, cache }: Npm): Promise<void> {
   const { packages } = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, Locked>
   }
-  const registry = (await run('npm', ['config', 'get', 'registry'])).stdout.trim()
-  const cache = (await run('npm', ['config', 'get', 'cache'])).stdout.trim()
   const ofExample = closureOf('node_modules/pg', packages)
   for (const [path, { version, dev }] of Object.entries(packages)) {
     const [, name] = /.*node_modules\/(.+)$/.exec(path) ?? []
     if (name === undefined || (dev && !ofExample.has(path))) continue
     const tarball = `${registry}${name}/-/${name.split('/').at(-1)}-${version}.tgz`
     for (const url of [registry + name.replace('/', '%2f'), tarball]) {
-      for (const file of await cachedFiles(join(cache, '_cacache'), url)) {
-        await cp(join(cache, '_cacache', file), join(base, 'root/.npm/_cacache', file), { recursive: true })
-      }
+      for (const file of await cachedFiles(join(cache, '_cacache'), url))
+        await copy(join(cache, '_cacache', file), join(base, 'root/.npm/_cacache', file))
     }
   }
 }
