@@ -7,7 +7,7 @@ import type pg from 'pg'
 import type { Test } from 'tap'
 import { loadMigrations, runMigrations } from '../../src/kit/index.ts'
 import { createTemplate, createTestDatabase } from './postgres.ts'
-import { type Answer, World } from './world.ts'
+import { type Answer, exchange, World } from './world.ts'
 
 const APP = fileURLToPath(new URL('./kit-app.ts', import.meta.url))
 
@@ -110,22 +110,18 @@ export class DatabaseWorld {
   /** POST /migrations/run on the internal port of what is in a slot. */
   async migrate(slot: 'live' | 'idle', to: number): Promise<Answer> {
     const status = await this.world.status()
-    const response = await fetch(`${status[slot]?.internal_url}/migrations/run`, {
-      method: 'POST',
-      body: JSON.stringify({ to }),
-    })
-    return toAnswer(response)
+    const url = `${status[slot]?.internal_url}/migrations/run`
+    return toAnswer(await exchange(url, { method: 'POST', body: JSON.stringify({ to }) }))
   }
 
   /** The status that a slot's release gives of itself. */
   async schemaOf(slot: 'live' | 'idle'): Promise<Answer> {
     const status = await this.world.status()
-    const response = await fetch(`${status[slot]?.internal_url}/schema/status`)
-    return toAnswer(response)
+    return toAnswer(await exchange(`${status[slot]?.internal_url}/schema/status`))
   }
 }
 
-const toAnswer = async (response: Response): Promise<Answer> => ({
-  status: response.status,
-  body: await response.json(),
+const toAnswer = ({ status, text }: { status: number; text: string }): Answer => ({
+  status,
+  body: JSON.parse(text),
 })

@@ -2,20 +2,19 @@
 // two doors as anybody else would.
 import { spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import type { ClientRequest, IncomingMessage } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { PassThrough } from 'node:stream'
+import { text as textOf } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { request } from 'undici'
-import { loadConfig } from '../../src/config/load.ts'
 import type { ListenAddress } from '../../src/config/types.ts'
-import { createLogger } from '../../src/log.ts'
-import { start } from '../../src/main.ts'
+import { request } from '../../src/http.ts'
 import { signRequest } from '../../src/signing.ts'
 import type { ServiceStatus } from '../../src/switch/types.ts'
 
@@ -88,7 +87,8 @@ export class World {
   static async create(t: Pick<Test, 'teardown'>, version = 42): Promise<World> {
     const world = new World(await mkdtemp(join(tmpdir(), 'slotgate-world-')))
     await world.migrate(version)
-    t.teardown(() => rm(world.folder, { recursive: true, force: true }))
+    // Again where a release that a test left behind wrote into it meanwhile.
+    t.teardown(() => rm(world.folder, { recursive: true, force: true, maxRetries: 5 }))
     return world
   }
 
@@ -158,6 +158,12 @@ export class World {
 
   /** Starts slotgate in this process; it stops with the test. */
   async start(t: Pick<Test, 'teardown'>): Promise<() => Promise<void>> {
+    // Loaded here: where slotgate is a process of its own, the test's process needs none of it.
+    const [{ loadConfig }, { createLogger }, { start }] = await Promise.all([
+      import('../../src/config/load.ts'),
+      import('../../src/log.ts'),
+      import('../../src/main.ts'),
+    ])
     const config = loadConfig(await this.writeConfig())
     const log = createLogger('debug', {
       write: (lines) => void this.logLines.push(...lines.split('\n').filter(Boolean)),
@@ -231,15 +237,8 @@ export class World {
       ...(contentType && { contentType }),
       ...(ifMatch && { ifMatch }),
     })
-    const response = await request(url, {
-      method,
-      headers: { ...signed },
-      ...(body && { body }),
-      headersTimeout: 60_000,
-    })
-    const text = await response.body.text()
-    const isJson = /json/.test(String(response.headers['content-type']))
-    return { status: response.statusCode, body: isJson ? JSON.parse(text) : text }
+    const { status, headers, text } = await exchange(url, { method, headers: { ...signed }, body })
+    return { status, body: /json/.test(headers['content-type'] ?? '') ? JSON.parse(text) : text }
   }
 
   stage = (release: string) => this.call('POST', '/v1/services/invoices/stage', { release })
@@ -270,14 +269,12 @@ export class World {
   async get(
     path = '/',
   ): Promise<{ status: number; release: string | undefined; text: string; retryAfter?: unknown }> {
-    const response = await request(this.url + path, { reset: true })
-    const text = await response.body.text()
-    const release = response.headers['x-release']
+    const { status, headers, text } = await exchange(this.url + path)
     return {
-      status: response.statusCode,
-      release: release?.toString(),
+      status,
+      release: headers['x-release']?.toString(),
       text,
-      retryAfter: response.headers['retry-after'],
+      retryAfter: headers['retry-after'],
     }
   }
 
@@ -314,15 +311,39 @@ export async function openRequest(
   { url }: World,
   fields: Record<string, string> = {},
 ): Promise<{ end(): Promise<string> }> {
-  const body = new PassThrough()
-  body.write('begun ')
-  const answer = await request(`${url}/echo`, { method: 'POST', headers: fields, body })
+  const call = request(`${url}/echo`, { method: 'POST', headers: fields, agent: false })
+  call.write('begun ')
+  const answer = await answerTo(call)
   return {
     end() {
-      body.end('ended')
-      return answer.body.text()
+      call.end('ended')
+      return textOf(answer)
     },
   }
+}
+
+interface Sent {
+  method?: string
+  headers?: Record<string, string>
+  body?: string
+}
+
+/** One request and its whole answer, on a connection of its own: its server may be closing a kept one. */
+export async function exchange(
+  url: string,
+  { method = 'GET', headers = {}, body = '' }: Sent = {},
+): Promise<{ status: number; headers: IncomingMessage['headers']; text: string }> {
+  const call = request(url, { method, headers, agent: false })
+  call.end(body)
+  const answer = await answerTo(call)
+  return { status: answer.statusCode ?? 0, headers: answer.headers, text: await textOf(answer) }
+}
+
+async function answerTo(call: ClientRequest): Promise<IncomingMessage> {
+  // What breaks off once the answer has begun, the answer tells as well.
+  call.on('error', () => {})
+  const [answer] = await once(call, 'response')
+  return answer
 }
 
 export interface Served {
