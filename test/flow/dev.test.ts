@@ -4,11 +4,18 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { Dev, SHOP as files, IS_LINUX, saying, sayingOnOnePort } from '../support/dev.ts'
+import { Dev, SHOP as files, IS_LINUX, saying, sayingOnOnePort, withSchema } from '../support/dev.ts'
 
-t.test('a command is enough: the app is up, and its new code after a save', async (t) => {
+t.test('the command of the README is enough: the app is up, and its new code after a save', async (t) => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, words = ''] = /^npx slotgate dev (.*?) +#/m.exec(readme) ?? []
+  t.ok(words)
   const onePort = sayingOnOnePort('one', 'console.log("not", process.env.INTERNAL_PORT)')
-  const dev = await Dev.start(t, { files: { ...files, 'server.js': onePort } })
+  const dev = await Dev.start(t, {
+    files: { ...files, 'server.js': onePort },
+    args: () => words.split(' '),
+  })
+  ;[, dev.url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
   await dev.shows(/watching/)
   const first = await dev.get()
   t.match(first, { status: 200, text: 'one' }, 'a request that comes early waits')
@@ -48,15 +55,6 @@ t.test('a command is enough: the app is up, and its new code after a save', asyn
   })
 })
 
-t.test('the command of the README, word for word', async (t) => {
-  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
-  const [, words = ''] = /^npx slotgate dev (.*?) +#/m.exec(readme) ?? []
-  t.ok(words)
-  const dev = await Dev.start(t, { files, args: () => words.split(' ') })
-  const [, url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
-  t.equal(await (await fetch(url)).text(), 'one')
-})
-
 t.test('code that is no good, or too slow', async (t) => {
   const dev = await Dev.start(t, { files: { ...files, 'server.js': 'process.exit(1)' } })
   await dev.shows(/watching/)
@@ -88,72 +86,53 @@ t.test('code that is no good, or too slow', async (t) => {
   })
 })
 
-/** The least app that has both ports, with a schema in a file; it has room for what a test wants it to wait for. */
-const withSchema = (text: string, range: [min: number, max: number], first = ''): string => `
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-${first}
-const { PORT, INTERNAL_PORT, HOST, SLOTGATE_BOOT_ID: boot_id } = process.env
-const [min, max] = ${JSON.stringify(range)}
-createServer((_, response) => response.end(${JSON.stringify(text)})).listen(PORT, HOST)
-createServer((request, response) => {
-  if (request.url === '/migrations/run') writeFileSync('.git/schema', String(max))
-  const current = Number(readFileSync('.git/schema', 'utf8'))
-  const pending = current < max ? [max + '_notes.sql'] : []
-  response.end(JSON.stringify({
-    current_schema_version: current, code_min_schema_version: min, code_max_schema_version: max,
-    pending_migrations: pending, compatible: min <= current && current <= max, boot_id,
-  }))
-}).listen(INTERNAL_PORT, HOST)
-process.on('SIGTERM', () => process.exit())
-`
-
-t.test('migrations', async (t) => {
+t.test('an app with a schema', async (t) => {
+  const slow = `while (!existsSync('.git/opens')) await new Promise((resolve) => setTimeout(resolve, 10))`
   const dev = await Dev.start(t, {
-    files: { ...files, '.git/schema': '1', 'server.js': withSchema('one', [1, 2]) },
+    files: { ...files, '.git/schema': '1', 'server.js': withSchema('one', [1, 2], slow) },
   })
 
-  await t.test('that need not run yet are mentioned once', async (t) => {
-    await dev.shows(/! Release dev-1 ships migrations that have not run: 2_notes.sql. .*\/migrations\/run/)
+  await t.test('is not taken for one without if it is slow to open its second port', async (t) => {
+    await dev.shows(/schema: off/)
     await dev.shows(/watching/)
-    await dev.save('server.js', withSchema('two', [1, 2]))
-    await dev.shows(/✓ dev-2 is live/)
-    await dev.save('server.js', withSchema('three', [1, 3]))
-    await dev.shows(/! Release dev-3 ships migrations that have not run: 3_notes.sql/)
-    t.notMatch(dev.shown, 'Release dev-2 ships')
+    await dev.save('.git/opens', '')
+    await dev.shows(/it listens on INTERNAL_PORT after all: dev-2 boots.*✓ dev-2 is live/s)
+    const { stdout } = await dev.type('status', '--json')
+    t.match(JSON.parse(stdout), { schema: { check: 'on', current: 1 }, live: { release: 'dev-2' } })
   })
 
-  await t.test('that have to run are waited for, and the terminal has the command', async (t) => {
+  await t.test('has migrations mentioned that need not run yet, once', async (t) => {
+    await dev.shows(/! Release dev-2 ships migrations that have not run: 2_notes.sql. .*\/migrations\/run/)
+    await dev.save('server.js', withSchema('two', [1, 2]))
+    await dev.shows(/✓ dev-3 is live/)
+    await dev.save('server.js', withSchema('three', [1, 3]))
+    await dev.shows(/! Release dev-4 ships migrations that have not run: 3_notes.sql/)
+    t.notMatch(dev.shown, 'Release dev-3 ships')
+  })
+
+  await t.test('waits for those that have to run, and the terminal has the command', async (t) => {
     await dev.save('server.js', withSchema('four', [2, 2]))
     const [, curl = ''] = await dev.shows(
-      /schema_behind_code.*dev-3 is live; dev-4 stays up.*\n *(curl -X POST http:\S+)\n/s,
+      /schema_behind_code.*dev-4 is live; dev-5 stays up.*\n *(curl -X POST http:\S+)\n/s,
     )
     const page = await dev.get('/', { accept: 'text/html' })
     t.equal(page.text, 'three')
     t.equal(
       page.headers['slotgate-dev'],
-      'live="dev-3", refused="dev-4", code=schema_behind_code, pending=("2_notes.sql")',
+      'live="dev-4", refused="dev-5", code=schema_behind_code, pending=("2_notes.sql")',
     )
     await fetch(curl.replace('curl -X POST ', ''), { method: 'POST' })
     t.equal((await dev.type('promote')).code, 0)
     await dev.answers('four')
-    await dev.shows(/✓ dev-4 is live/)
-    t.equal((await dev.get('/', { accept: 'text/html' })).headers['slotgate-dev'], 'live="dev-4"')
+    await dev.shows(/✓ dev-5 is live/)
+    t.equal((await dev.get('/', { accept: 'text/html' })).headers['slotgate-dev'], 'live="dev-5"')
   })
-})
 
-t.test('an app that is slow to open its second port is not taken for one without', async (t) => {
-  const slow = withSchema('one', [1, 1]).replace(
-    'createServer((request',
-    'const internal = createServer((request',
-  )
-  const server = `${slow.replace('.listen(INTERNAL_PORT, HOST)', '')}
-while (!existsSync('.git/opens')) await new Promise((resolve) => setTimeout(resolve, 10))
-internal.listen(INTERNAL_PORT, HOST)`
-  const dev = await Dev.start(t, { files: { ...files, '.git/schema': '1', 'server.js': server } })
-  await dev.shows(/schema: off/)
-  await dev.save('.git/opens', '')
-  await dev.shows(/it listens on INTERNAL_PORT after all: dev-2 boots.*✓ dev-2 is live/s)
-  const { stdout } = await dev.type('status', '--json')
-  t.match(JSON.parse(stdout), { schema: { check: 'on', current: 1 }, live: { release: 'dev-2' } })
+  await t.test('has its pages left as they are without --overlay, and each path to itself', async (t) => {
+    for (const path of ['/', '/.slotgate/dev?service=shop']) {
+      const { text, headers } = await dev.get(path, { accept: 'text/html' })
+      t.match({ text, etag: headers.etag }, { text: /^four$/, etag: '"a"' }, path)
+      t.equal(headers['content-security-policy'], "default-src 'self'")
+    }
+  })
 })

@@ -1,11 +1,9 @@
 // `slotgate dev --overlay`: what goes behind the end of a page is part of the page, whatever the app says of its body; and in
 // a browser it shows what the terminal says.
-import { existsSync } from 'node:fs'
-import { chromium } from 'playwright-core'
 import t from 'tap'
+import { newPage, skip } from '../dashboard/browser.ts'
 import { Dev, HEALTH, listeningOn, SHOP } from '../support/dev.ts'
 
-const CHROMIUM = '/usr/bin/chromium'
 const SCRIPT = /<script type="application\/json" id="slotgate-dev">.*<\/script><script>.*<\/script>\n$/s
 
 /** An app that answers each path in another way, with a policy that lets only its own files run. */
@@ -37,7 +35,7 @@ const args = (port: number): string[] => ['--overlay', ...listeningOn(port)]
 const PAGE = { accept: 'text/html' }
 const BODY = '<!doctype html><title>one</title><h1>one</h1>'
 
-t.test('with it', async (t) => {
+t.test('the overlay', async (t) => {
   const dev = await Dev.start(t, { files, args })
   await dev.shows(/dev-1 is live/)
   await dev.shows(/watching/)
@@ -98,10 +96,8 @@ t.test('with it', async (t) => {
     })
   })
 
-  await t.test('in a browser', { skip: existsSync(CHROMIUM) ? false : `needs ${CHROMIUM}` }, async (t) => {
-    const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
-    t.teardown(() => browser.close())
-    const page = await browser.newPage()
+  await t.test('in a browser', { skip }, async (t) => {
+    const page = await newPage(t)
     const complaints: string[] = []
     page.on('console', (message) => complaints.push(message.text()))
     page.on('pageerror', (error) => complaints.push(error.message))
@@ -127,15 +123,4 @@ t.test('with it', async (t) => {
     t.equal(await page.title(), 'two')
     t.strictSame(complaints, [], 'the policy of the page is kept')
   })
-})
-
-t.test('without it no body is touched, and no path is taken', async (t) => {
-  const dev = await Dev.start(t, { files })
-  await dev.shows(/dev-1 is live/)
-  const { headers, text } = await dev.get('/', PAGE)
-  t.match({ text, etag: headers.etag }, { text: BODY, etag: '"a"' })
-  t.equal(headers['content-security-policy'], "default-src 'self'")
-  t.equal(headers['slotgate-dev'], 'live="dev-1"')
-  t.equal((await dev.get('/.slotgate/dev?service=shop')).text, 'nothing')
-  t.equal(await (await fetch(`${dev.url}/gzip`, { headers: PAGE })).text(), BODY)
 })

@@ -35,6 +35,27 @@ createInternal(health).listen(process.env.INTERNAL_PORT, process.env.HOST)
 /** An app that answers with this text. */
 export const saying = (text: string, first = ''): string => sayingOnOnePort(text, first) + HEALTH
 
+/** The least app that has both ports, with a schema in a file; it has room for what a test wants it to wait for. */
+export const withSchema = (text: string, range: [min: number, max: number], first = ''): string => `
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+const { PORT, INTERNAL_PORT, HOST, SLOTGATE_BOOT_ID: boot_id } = process.env
+const [min, max] = ${JSON.stringify(range)}
+const HTML = { 'content-type': 'text/html', 'content-security-policy': "default-src 'self'", etag: '"a"' }
+createServer((_, response) => response.writeHead(200, HTML).end(${JSON.stringify(text)})).listen(PORT, HOST)
+${first}
+createServer((request, response) => {
+  if (request.url === '/migrations/run') writeFileSync('.git/schema', String(max))
+  const current = Number(readFileSync('.git/schema', 'utf8'))
+  const pending = current < max ? [max + '_notes.sql'] : []
+  response.end(JSON.stringify({
+    current_schema_version: current, code_min_schema_version: min, code_max_schema_version: max,
+    pending_migrations: pending, compatible: min <= current && current <= max, boot_id,
+  }))
+}).listen(INTERNAL_PORT, HOST)
+process.on('SIGTERM', () => process.exit())
+`
+
 /** The least that there is to develop. */
 export const SHOP = {
   'package.json': JSON.stringify({ name: 'shop', type: 'module' }),
@@ -55,7 +76,8 @@ export interface DevOptions {
 
 export class Dev {
   readonly folder: string
-  readonly url: string
+  /** Where it was told to listen; a session that finds a port itself shows where that is. */
+  url: string
   readonly child: ChildProcess
   readonly exited: Promise<number | null>
   #shown = ''
