@@ -38,6 +38,8 @@ export async function newContext(
 ): Promise<BrowserContext> {
   shared ??= openBrowser(tap)
   const context = await (await shared).newContext({ reducedMotion: 'reduce', ...options })
+  // Of a wait that is in vain; how long something takes is not what these tests are about.
+  context.setDefaultTimeout(90_000)
   t.teardown(() => context.close())
   return context
 }
