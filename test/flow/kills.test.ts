@@ -14,8 +14,8 @@ import { recover } from '../../src/journal/recover.ts'
 import { startTimeOf } from '../../src/slots/proc.ts'
 import { type Answer, type Served, World } from '../support/world.ts'
 
-/** How many worlds are killed at once, and how often each. A start ends on a full second, so that one alone would idle. */
-const LANES = { slots: 2, process: 3 } as const
+/** How many worlds are killed at once, and how often each: every lane takes a start or two before its first kill. */
+const LANES = { slots: 1, process: 1 } as const
 /** The long run: KILLS=1000 TAP_TIMEOUT=7200 in the environment. */
 const KILLS_PER_LANE = Math.ceil(Number(process.env.KILLS ?? 10) / (LANES.slots + LANES.process))
 
@@ -56,6 +56,8 @@ interface Lane {
   traffic: Traffic
   /** How many records are written during a switch at most. */
   records: number
+  /** Whether its first kill comes at once and its last after the answer, so that both sides of a flip are seen in each run. */
+  hasBothSides: boolean
   /** Calls a switch that can succeed. */
   act(state: Pointed): () => Promise<Answer>
   /** What else must hold once slotgate is up again. */
@@ -82,10 +84,10 @@ async function readJournal(world: World): Promise<Journaled> {
 const pointerOf = ({ generation, live }: Pointed) => `${generation} ${live?.slot} ${live?.release}`
 
 /** One switch, killed on the way, and everything that must hold then. @returns the slotgate that was started again */
-async function killOnce(t: Test, lane: Lane, served: Served, typicalMs: number): Promise<Served> {
+async function killOnce(t: Test, lane: Lane, served: Served, when: Moment): Promise<Served> {
   const { world, tally } = lane
   const before = await readJournal(world)
-  const answer = await killDuring(lane.act(before.state), served, lane.traffic, moment(lane, typicalMs))
+  const answer = await killDuring(lane.act(before.state), served, lane.traffic, when)
   const after = await readJournal(world)
   const moved = after.state.generation - before.state.generation
   const problem = (text: string) => tally.problems.push(`${text} (after ${pointerOf(before.state)})`)
@@ -115,12 +117,18 @@ async function killOnce(t: Test, lane: Lane, served: Served, typicalMs: number):
   return next
 }
 
+/** Resolves when the kill is to come, during or after a switch. */
+type Moment = (answered: Promise<unknown>) => Promise<unknown>
+
+const atOnce: Moment = () => Promise.resolve()
+const afterTheAnswer: Moment = (answered) => answered
+
 /** Kills at the moment. @returns the answer, if the caller got one */
 async function killDuring(
   call: () => Promise<Answer>,
   served: Served,
   traffic: Traffic,
-  when: (answered: Promise<unknown>) => Promise<unknown>,
+  when: Moment,
 ): Promise<Answer | null> {
   const called = call().catch(() => null)
   await when(called)
@@ -134,12 +142,12 @@ async function killDuring(
  * One half of the kills falls anywhere in a switch and the moments after it; the other right after the journal grew,
  * by one of the switch's records, where the interesting moments are.
  */
-function moment({ world, random, records }: Lane, typicalMs: number) {
+function anyMoment({ world, random, records }: Lane, typicalMs: number): Moment {
   const anywhereMs = random() * 1.2 * typicalMs
   const growth = 1 + Math.floor(random() * records)
   const laterMs = random() < 0.5 ? 0 : random() * 4
   if (random() < 0.5) return () => pause(anywhereMs)
-  return async (answered: Promise<unknown>) => {
+  return async (answered) => {
     await growthOf(join(world.stateDir, 'journal.jsonl'), growth, answered)
     if (laterMs > 0) await pause(laterMs)
   }
@@ -257,7 +265,11 @@ async function killOften(t: Test, lane: Lane, first: Served, kills: number): Pro
   const typicalMs = performance.now() - startedMs
   if (status !== 200) throw new Error(JSON.stringify(body))
   let served = first
-  for (let kill = 0; kill < kills; kill++) served = await killOnce(t, lane, served, typicalMs)
+  const momentOf = (kill: number): Moment => {
+    if (lane.hasBothSides && kill === 0) return atOnce
+    return lane.hasBothSides && kill === kills - 1 ? afterTheAnswer : anyMoment(lane, typicalMs)
+  }
+  for (let kill = 0; kill < kills; kill++) served = await killOnce(t, lane, served, momentOf(kill))
   await lane.traffic.end()
   served.kill('SIGTERM')
   await served.exited
@@ -307,8 +319,6 @@ async function slotsLane(t: Test, lane: number, tally: Tally): Promise<[Lane, Se
   const world = await World.create(t)
   const slots = JSON.stringify({ blue: await slot(t, 'blue'), green: await slot(t, 'green') })
   world.services = ['  invoices:', `    slots: ${slots}`]
-  // The other lanes have a thread; 150 starts need not wait for one.
-  world.settings = ['threads: 0']
   const served = await world.spawn(t)
   await world.promote()
   const random = createRandom(seed + lane)
@@ -320,6 +330,7 @@ async function slotsLane(t: Test, lane: number, tally: Tally): Promise<[Lane, Se
       tally,
       traffic: new Traffic(world, tally),
       records: 1,
+      hasBothSides: true,
       act: (state) => (back(state) ? () => world.rollback() : () => world.promote()),
       async look() {
         const { status, release } = await world.get()
@@ -355,6 +366,7 @@ async function processLane(t: Test, lane: number, tally: Tally): Promise<[Lane, 
       traffic: new Traffic(world, tally),
       // Booting and booted for the live release and for the other one, staged, and flipped.
       records: 6,
+      hasBothSides: false,
       act: (state) => (back(state) ? () => world.rollback() : () => world.deploy(other(state))),
       look: async () => [],
     },

@@ -230,7 +230,7 @@ t.test('no claim is held while a service is paused and drained, while threads ha
   table.flip(0, 'blue')
   const workers = await startHammers(t, { buffer, retired, entered, layout })
   const made = new Uint32Array(entered)
-  const pauses = 5_000
+  const pauses = 2_000
   let late = 0
   for (let pause = 0; pause < pauses; pause++) {
     const before = Atomics.load(made, 0)
@@ -265,7 +265,7 @@ t.test(
     table.flip(0, 'blue')
     const drained = new Uint8Array(retired)
     const workers = await startHammers(t, { buffer, retired, entered, layout })
-    const flips = 20_000
+    const flips = 8_000
     for (let flip = 0; flip < flips; flip++) {
       const { generation } = table.pointer(0)
       while (!table.canFlip(0)) {}

@@ -1,11 +1,17 @@
 // A git repository for one test: commits that hold a release of the fixture app, made as a person makes them.
 import { execFile } from 'node:child_process'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Manners } from './world.ts'
 
 const run = promisify(execFile)
+
+const SETTINGS = [
+  ...['-c', 'user.name=Test', '-c', 'user.email=test@example.com', '-c', 'commit.gpgsign=false'],
+  // Each commit would start another git that looks whether there is something to tidy up.
+  ...['-c', 'maintenance.auto=false'],
+]
 
 export class Repository {
   readonly folder: string
@@ -19,14 +25,11 @@ export class Repository {
     const repository = new Repository(folder)
     await mkdir(folder, { recursive: true })
     await repository.git('init', '--quiet', '--template=', '--initial-branch=main')
-    // Each commit would start another git that looks whether there is something to tidy up.
-    await repository.git('config', 'maintenance.auto', 'false')
     return repository
   }
 
   async git(...args: string[]): Promise<string> {
-    const who = ['-c', 'user.name=Test', '-c', 'user.email=test@example.com', '-c', 'commit.gpgsign=false']
-    const { stdout } = await run('git', ['-C', this.folder, ...who, ...args])
+    const { stdout } = await run('git', ['-C', this.folder, ...SETTINGS, ...args])
     return stdout.trim()
   }
 
@@ -48,13 +51,13 @@ export class Repository {
     await writeFile(file, content)
   }
 
-  /** Commits a release with these manners and files, and returns its hash. */
+  /** Commits a release with these manners and files to the branch `main`, and returns its hash. */
   async commit(manners: Manners, files: Record<string, string> = {}): Promise<string> {
     this.#commits += 1
     const all = { 'release.json': JSON.stringify(manners), count: String(this.#commits), ...files }
     for (const [path, content] of Object.entries(all)) await this.write(path, content)
     await this.git('add', '--all')
     await this.git('commit', '--quiet', '--message', `release ${this.#commits}`)
-    return this.git('rev-parse', 'HEAD')
+    return (await readFile(join(this.folder, '.git/refs/heads/main'), 'utf8')).trim()
   }
 }
