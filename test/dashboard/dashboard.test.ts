@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Page } from 'playwright-core'
 import t from 'tap'
+import { freePorts } from '../../src/slots/free-ports.ts'
 import { complaintsOf, newPage, says, skip } from './browser.ts'
 import { dashboardWorld, keyFileOf, loadKey } from './world.ts'
 
@@ -349,9 +350,11 @@ t.test('a key that may only read is offered nothing else', { skip }, async (t) =
 t.test('it comes back after slotgate did, with what happened meanwhile', { skip }, async (t) => {
   const world = await dashboardWorld(t)
   await world.addRelease('r42', { min: 41, max: 43 })
+  // It is there again at the same port, which nobody may take meanwhile.
+  const [adminPort] = await freePorts()
+  world.adminPort = adminPort
   const close = await world.start(t)
   await world.deploy('r42')
-  const { port } = world.doors.admin
   const page = await newPage(t)
   // As in browsers that sign, and have no `for await` for streams.
   await page.addInitScript(() => {
@@ -363,7 +366,6 @@ t.test('it comes back after slotgate did, with what happened meanwhile', { skip 
   await connection('live').waitFor()
   await close()
   await connection('lost').waitFor()
-  world.adminPort = port
   // A clock that is a little late: what it signs first was signed before slotgate started.
   await page.evaluate(() => {
     const now = Date.now
