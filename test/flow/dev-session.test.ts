@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { Dev, SHOP as files, HEALTH, IS_LINUX, listeningOn, saying } from '../support/dev.ts'
+import { Dev, SHOP as files, HEALTH, IS_LINUX, listeningOn, saying, withSchema } from '../support/dev.ts'
 
 const HAS_TERMINAL = spawnSync('script', ['--version']).stdout?.includes('util-linux') ?? false
 
@@ -48,28 +48,38 @@ t.test('a port that is taken', async (t) => {
   await t.test(
     'that of a config gives way to the next, which sessions do not take from each other',
     async (t) => {
+      const releases = { command: [process.execPath, 'server.js'], cwd: '.' }
       const config = JSON.stringify({
         listen: `127.0.0.1:${port}`,
-        services: { shop: { releases: { command: [process.execPath, 'server.js'], cwd: '.' }, first: 'r1' } },
+        services: { shop: { releases, first: 'r1', health: { within: '10s' } } },
       })
       const begin = (...flags: string[]) =>
         Dev.start(t, {
           files: { ...files, 'proxy.config.yaml': config },
           args: () => [...flags, '--config', 'proxy.config.yaml'],
         })
-      // Of three that begin at once, two meet at a port.
-      const sessions = await Promise.all([begin(), begin('--json'), begin()])
+      // Two that begin at once meet at a port.
+      const sessions = await Promise.all([begin(), begin('--json')])
       const [dev, other] = sessions
       await Promise.all(sessions.map((session) => session.shows(/dev-1 is live/)))
-      const [, url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
+      ;[, dev.url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
       t.match(dev.shown, `Port ${port} on 127.0.0.1 is already in use`)
-      t.ok(Number(new URL(url).port) > port)
-      t.equal(await (await fetch(url)).text(), 'one')
+      t.ok(Number(new URL(dev.url).port) > port)
+      t.equal((await dev.get()).text, 'one')
       const admins = await Promise.all(sessions.map((session) => session.read('.slotgate/dev.admin')))
       t.equal(new Set(admins).size, sessions.length)
 
       await other.end('SIGTERM')
       for (const line of other.shown.trim().split('\n')) t.doesNotThrow(() => JSON.parse(line), line)
+
+      await t.test(
+        'and code that listens there but stays unhealthy leaves the old code serving, and one block says so',
+        async (t) => {
+          await dev.save('server.js', saying('two').replace('? 200', '? 503'))
+          await dev.shows(/✗ Release dev-2 did not start: not healthy within 10000 ms: .*503.*save a change/s)
+          t.match(await dev.get(), { status: 200, text: 'one' })
+        },
+      )
     },
   )
 })
@@ -147,7 +157,10 @@ t.test(
   'the keys, in a terminal',
   { skip: HAS_TERMINAL ? false : 'needs script, of util-linux' },
   async (t) => {
-    const dev = await Dev.start(t, { files, inTerminal: 'front' })
+    const dev = await Dev.start(t, {
+      files: { ...files, '.git/schema': '1', 'server.js': withSchema('one', [1, 1]) },
+      inTerminal: 'front',
+    })
     await dev.shows(/r once more · b roll back · s status · q quit/)
     await dev.shows(/dev-1 is live/)
     await dev.shows(/watching/)
@@ -155,7 +168,7 @@ t.test(
     await dev.shows(/There is no way back/)
     dev.press('r')
     await dev.shows(/once more: dev-2 boots.*✓ dev-2 is live/s)
-    await dev.save('server.js', saying('three'))
+    await dev.save('server.js', withSchema('three', [1, 2]))
     await dev.answers('three')
     await dev.shows(/✓ dev-3 is live/)
     dev.press('b')
@@ -163,6 +176,18 @@ t.test(
     await dev.answers('one')
     dev.press('s')
     await dev.shows(/● live +\w+ +dev-2 .*○ idle +\w+ +dev-3 /s)
+
+    await t.test('that roll back where the schema has moved on say what the gate says', async (t) => {
+      dev.press('b')
+      await dev.shows(/✓ dev-3 is live again/)
+      await dev.save('.git/schema', '2')
+      dev.press('b')
+      await dev.shows(
+        /✗ Release dev-2 works with schema 1 to 1; the database is already at 2. \(schema_ahead_of_code\)\n *Nothing was switched: dev-3 is live/,
+      )
+      t.equal((await dev.get()).text, 'three')
+    })
+
     dev.press('q')
     t.equal(await dev.exited, 0)
     t.match(dev.shown, 'nothing is left running')
