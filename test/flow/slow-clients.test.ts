@@ -16,6 +16,8 @@ const FILLERS = 25
 const LIMIT_MS = 1_000
 /** A busy machine, and a relay that looks at its connections once a second, may be late by so much: less than any timer has by default. */
 const LATE_MS = 8_000
+/** Who fills every buffer of the kernel first is not slow until they are full. */
+const FULL_WITHIN_MS = 20_000
 const DRIP_MS = 100
 const RELAY = [
   'relay:',
@@ -176,7 +178,7 @@ async function besiege(t: Test, how: Attack): Promise<Siege> {
   return siege
 }
 
-function checkSiege(t: Test, { slow, ordinaryMs, addedMib }: Siege): void {
+function checkSiege(t: Test, { slow, ordinaryMs, addedMib }: Siege, slowWithinMs = 0): void {
   const [median, worst] = [quantile(ordinaryMs, 0.5), Math.max(...ordinaryMs)]
   t.comment(
     `${ordinaryMs.length} ordinary requests: median ${median.toFixed(1)} ms, worst ${worst.toFixed(0)} ms`,
@@ -186,9 +188,9 @@ function checkSiege(t: Test, { slow, ordinaryMs, addedMib }: Siege): void {
     `slow ones lasted ${Math.min(...lasted).toFixed(0)} to ${Math.max(...lasted).toFixed(0)} ms; ${addedMib.toFixed(0)} MiB`,
   )
   t.ok(ordinaryMs.length >= 5, 'ordinary clients come and go')
-  t.ok(median < LIMIT_MS / 4 && worst < LIMIT_MS + LATE_MS, 'they do not wait for the slow ones')
+  t.ok(median < LIMIT_MS && worst < LIMIT_MS + LATE_MS, 'they do not wait for the slow ones')
   t.ok(Math.min(...lasted) > LIMIT_MS * 0.9, 'slow clients get their time')
-  t.ok(Math.max(...lasted) < LIMIT_MS + LATE_MS, 'and no more')
+  t.ok(Math.max(...lasted) < slowWithinMs + LIMIT_MS + LATE_MS, 'and no more')
 }
 
 const { world, served, lost } = await start(t)
@@ -225,15 +227,18 @@ t.test('a thousand ranges are the business of the app; the connection is closed 
 
 t.test('who hardly reads a huge answer is cut, and costs no memory', async (t) => {
   const head = 'GET /huge HTTP/1.1\r\n'
-  checkSiege(t, await besiege(t, { head, rest: '\r\n', readsSlowly: true, dripMs: 1_000 }))
+  const siege = await besiege(t, { head, rest: '\r\n', readsSlowly: true, dripMs: 1_000 })
+  checkSiege(t, siege, FULL_WITHIN_MS)
 })
 
 t.test('who hardly reads from a tunnel is cut, and costs no memory', async (t) => {
   const head = 'GET /tunnel HTTP/1.1\r\n'
-  checkSiege(t, await besiege(t, { head, rest: UPGRADE, readsSlowly: true, dripMs: 1_000 }))
+  const siege = await besiege(t, { head, rest: UPGRADE, readsSlowly: true, dripMs: 1_000 })
+  checkSiege(t, siege, FULL_WITHIN_MS)
 })
 
 t.test('a huge body that the app does not take is cut, and costs no memory', async (t) => {
   const rest = `Content-Length: ${HUGE_BYTES}\r\n\r\n`
-  checkSiege(t, await besiege(t, { head: 'POST /deaf HTTP/1.1\r\n', rest, fills: true }))
+  const siege = await besiege(t, { head: 'POST /deaf HTTP/1.1\r\n', rest, fills: true })
+  checkSiege(t, siege, FULL_WITHIN_MS)
 })

@@ -44,7 +44,8 @@ export const RELAY_CONFIG: RelayConfig = {
   connectionLimit: 10_000,
   connectionsPerAddress: 0,
   stallTimeoutMs: 15_000,
-  connectTimeoutMs: 2_000,
+  // A connection within one busy machine can take longer than the two seconds of the default.
+  connectTimeoutMs: 20_000,
   upstreamTimeoutMs: 60_000,
   upstreamIdleMs: 3_500,
   upstreamReuse: true,

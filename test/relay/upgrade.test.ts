@@ -1,5 +1,6 @@
 // Tunnels as pipes: every octet both ways, back-pressure, half-closing, resets at any moment; and refused upgrades, which
 // are answers like any other.
+import '../support/without-domains.ts'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
