@@ -127,9 +127,8 @@ t.test(
     for (const release of ['r42', 'r43']) await world.addRelease(release, { min: 41, max: 43 })
     const served = await world.spawn(t)
     await world.deploy('r42')
-    const open = request(`${world.url}/slow?ms=15000`).then(({ body }) => body.text())
-    open.catch(() => {})
-    await world.until(async () => (await world.status()).live?.claims.requests === 1, 'the slow request')
+    const held = await request(`${world.url}/held`)
+    held.body.text().catch(() => {})
     await world.deploy('r43')
     const pid = (await world.status()).idle.pid ?? 0
     t.equal(await isRunning(pid), true)

@@ -95,6 +95,7 @@ t.test(
     await t.rejects(driver.boot(request), { code: 'target_boot_failed', facts: { detail: /E2BIG/ } })
     const before = await open()
     for (let n = 0; n < 10; n++) await t.rejects(driver.boot(request), { code: 'target_boot_failed' })
-    t.equal(await open(), before)
+    const after = await open()
+    t.ok(after <= before, `${after} are open, and ${before} were before`)
   },
 )
