@@ -1,6 +1,7 @@
 // A signed call counts once: in one process, fifty times at once, after a restart, and when the clock goes back.
 import t from 'tap'
 import { NonceStore } from '../../src/admin/nonces.ts'
+import { freePorts } from '../../src/slots/free-ports.ts'
 import { forge, knock, openDoor } from '../admin/door.ts'
 
 const PROMOTE = { method: 'POST', target: '/v1/services/invoices/promote' }
@@ -53,7 +54,9 @@ t.test('a refused call does not use up its nonce', async (t) => {
 })
 
 t.test('after a restart, what the process before accepted is refused', async (t) => {
-  const before = await openDoor(t)
+  // At a port that nobody takes between the two.
+  const [port] = await freePorts()
+  const before = await openDoor(t, { port })
   const request = forge(before, PROMOTE)
   const created = Math.floor(Date.now() / 1000) + 1
   const early = forge(before, { ...PROMOTE, params: { created, expires: created + 60 } })
@@ -61,7 +64,7 @@ t.test('after a restart, what the process before accepted is refused', async (t)
   t.equal((await knock(before.port, early)).status, 200)
   await before.admin.close()
 
-  const after = await openDoor(t, { port: before.port, acceptSignedAfterMs: Date.now() })
+  const after = await openDoor(t, { port, acceptSignedAfterMs: Date.now() })
   for (const replay of [request, early]) {
     const { status, json } = await knock(after.port, replay)
     t.match({ status, json }, { status: 401, json: { code: 'signature_refused' } })
