@@ -1,10 +1,11 @@
 // The example app behind slotgate, on real PostgreSQL; and what slotgate itself never touches.
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
-import { startDatabase } from '../../example/database.ts'
 import { exampleService } from '../support/example.ts'
 import { createTestDatabase } from '../support/postgres.ts'
 import { World } from '../support/world.ts'
@@ -101,11 +102,31 @@ t.test('r3 serves through the rename of a column it works with', async (t) => {
   t.match(await world.rollback(), { status: 422, body: { code: 'schema_ahead_of_code' } })
 })
 
+/** A way to a database that can be closed: what is open ends, and nobody listens any more. */
+async function openWay(t: Test, to: string): Promise<{ url: string; close(): void }> {
+  const { hostname, port } = new URL(to)
+  const sockets = new Set<Socket>()
+  const server = createServer((near) => {
+    const far = connect(Number(port), hostname)
+    for (const socket of [near, far]) sockets.add(socket.on('error', () => {}))
+    near.pipe(far).pipe(near)
+  }).listen(0, '127.0.0.1')
+  const close = () => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  }
+  t.teardown(close)
+  await once(server, 'listening')
+  const url = new URL(to)
+  url.host = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  return { url: url.href, close }
+}
+
 t.test('E07: with the database down a deploy is refused, and live keeps being reached', async (t) => {
-  const database = await startDatabase()
-  t.teardown(() => database.stop())
+  const { url } = await createTestDatabase(t)
+  const database = await openWay(t, url)
   const world = await withFirst(t, database.url, 2)
-  await database.stop()
+  database.close()
   t.match(await world.deploy('r2'), {
     status: 422,
     body: {
