@@ -2,11 +2,11 @@
 // of slotgate drops all of it and begins anew with what the disk has.
 import { channel } from 'node:diagnostics_channel'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { get, request } from 'node:http'
+import { type ClientRequest, get, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ServiceConfig } from '../../../src/config/types.ts'
-import { otherSlot, type SlotName } from '../../../src/contract.ts'
+import { otherSlot, ROLE_HEADER, type SlotName } from '../../../src/contract.ts'
 import { SlotgateError } from '../../../src/errors.ts'
 import { Journal } from '../../../src/journal/file.ts'
 import type { JournalEvent, JournalRecord } from '../../../src/journal/record.ts'
@@ -462,23 +462,19 @@ export class System implements Town {
     }
   }
 
-  /** Every question that slotgate asks goes through undici, which tells when one begins and ends. */
+  /** Node's client tells of each request that begins; only slotgate's own questions say whom they are to. */
   #countQuestions(): () => void {
-    const began = () => {
+    const created = channel('http.client.request.created')
+    const began = (message: unknown) => {
+      const { request } = message as { request: ClientRequest }
+      if (!request.hasHeader(ROLE_HEADER)) return
       this.#underWay += 1
+      request.once('close', () => {
+        this.#underWay -= 1
+      })
     }
-    const ended = () => {
-      this.#underWay -= 1
-    }
-    const channels = [
-      ['undici:request:create', began],
-      ['undici:request:trailers', ended],
-      ['undici:request:error', ended],
-    ] as const
-    for (const [name, told] of channels) channel(name).subscribe(told)
-    return () => {
-      for (const [name, told] of channels) channel(name).unsubscribe(told)
-    }
+    created.subscribe(began)
+    return () => void created.unsubscribe(began)
   }
 
   onStatus(app: App): void {
