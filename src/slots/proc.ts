@@ -8,6 +8,8 @@ import { processIds } from '../ports.ts'
 import { within } from '../wait.ts'
 
 const POLL_MS = 20
+/** Who is killed has to run once more to end, which takes a moment where many want to run. */
+const KILLED_WITHIN_MS = 5_000
 /** To look is one small read on Linux, and elsewhere a process of its own. */
 const GONE_POLL_MS = process.platform === 'linux' ? 50 : 1_000
 
@@ -164,13 +166,13 @@ function signalEach(doomed: readonly Doomed[], signal: NodeJS.Signals): void {
   }
 }
 
-/** Ends these processes: SIGTERM, then SIGKILL for what is left after the time. */
+/** Ends these processes: SIGTERM, then SIGKILL for what is left after the time. They are gone when it resolves. */
 export async function endProcesses(pids: readonly number[], withinMs: number): Promise<void> {
   const doomed = await Promise.all(pids.map(async (pid) => ({ pid, startTime: await startTimeOf(pid) })))
   signalEach(doomed, 'SIGTERM')
   const left = await waitGone(doomed, withinMs)
   signalEach(left, 'SIGKILL')
-  await waitGone(left, withinMs)
+  await waitGone(left, KILLED_WITHIN_MS)
 }
 
 /** The processes of a group. Linux only; elsewhere empty. */
