@@ -48,33 +48,42 @@ async function startStarter(t: Test) {
   return { starter, exited, url, folder }
 }
 
+type Started = Awaited<ReturnType<typeof startStarter>>
+
 for (const [how, end] of Object.entries({
-  'is killed': (starter) => starter.kill('SIGKILL'),
   'exits without a word': (starter) => starter.stdin?.write('exit\n'),
   'stops it': (starter) => starter.kill('SIGTERM'),
-} satisfies Record<string, (starter: Awaited<ReturnType<typeof startStarter>>['starter']) => unknown>)) {
+} satisfies Record<string, (starter: Started['starter']) => unknown>)) {
   t.test(`the server and its data are gone when its starter ${how}`, async (t) => {
-    const { starter, exited, url, folder } = await startStarter(t)
-    t.ok(await canConnect(url))
-    end(starter)
-    await exited
-    await eventually(
-      () => readdir(folder),
-      ({ length }) => length === 0,
-    )
-    t.notOk(await canConnect(url))
+    const started = await startStarter(t)
+    t.ok(await canConnect(started.url))
+    end(started.starter)
+    await isGone(t, started)
   })
 }
 
+async function isGone(t: Test, { exited, url, folder }: Started): Promise<void> {
+  await exited
+  await eventually(
+    () => readdir(folder),
+    ({ length }) => length === 0,
+  )
+  t.notOk(await canConnect(url))
+}
+
 t.test(
-  'a server that was stopped can be stopped again, and nobody gets in without its password',
+  'a starter that is too busy to read does not hold up its server, which is gone when that is killed',
   async (t) => {
-    const { url, stop } = await startDatabase()
-    const stranger = Object.assign(new URL(url), { password: 'guess' })
-    t.notOk(await canConnect(stranger.href))
-    await Promise.all([stop(), stop()])
-    await stop()
-    t.notOk(await canConnect(url))
+    const started = await startStarter(t)
+    started.starter.kill('SIGSTOP')
+    const client = new pg.Client({ connectionString: started.url })
+    await client.connect()
+    // Each failure is logged with its statement; together they are more than a pipe holds.
+    const failing = `SELECT 1/0 -- ${'x'.repeat(10_000)}`
+    for (let times = 0; times < 50; times += 1) await t.rejects(client.query(failing), { code: '22012' })
+    await client.end()
+    started.starter.kill('SIGKILL')
+    await isGone(t, started)
   },
 )
 
@@ -85,15 +94,15 @@ t.test('a DATABASE_URL is used as it is, and its server is left alone', async (t
   t.equal(opened.url, url)
   await opened.stop()
   t.ok(await canConnect(url))
-})
 
-t.test('a starter that is too busy to read does not hold up its server', async (t) => {
-  const { starter, url } = await startStarter(t)
-  starter.kill('SIGSTOP')
-  const client = new pg.Client({ connectionString: url })
-  await client.connect()
-  // Each failure is logged with its statement; together they are more than a pipe holds.
-  const failing = `SELECT 1/0 -- ${'x'.repeat(10_000)}`
-  for (let times = 0; times < 50; times += 1) await t.rejects(client.query(failing), { code: '22012' })
-  await client.end()
+  await t.test(
+    'whoever started it may stop it more than once, and nobody gets in without its password',
+    async (t) => {
+      const stranger = Object.assign(new URL(url), { password: 'guess' })
+      t.notOk(await canConnect(stranger.href))
+      await Promise.all([stop(), stop()])
+      await stop()
+      t.notOk(await canConnect(url))
+    },
+  )
 })

@@ -96,9 +96,8 @@ t.test('E01: a migration under way neither blocks the status nor shows its resul
   t.teardown(() => other.release(true))
   await other.query(`BEGIN; SELECT pg_advisory_xact_lock(77, 12); CREATE TABLE fresh (id int);
     INSERT INTO schema_migrations (version, name, checksum) VALUES (43, '043_x.sql', 'x')`)
-  const begun = performance.now()
+  // What waited for the other transaction would wait for ever.
   t.match((await r42.status()).json, { current_schema_version: 42, migration_running: true })
-  t.ok(performance.now() - begun < 500, 'within 500 ms')
   await other.query('ROLLBACK')
   t.match((await r42.status()).json, {
     current_schema_version: 42,
