@@ -31,7 +31,10 @@ async function look(service: Service): Promise<void> {
   const live = liveAskable(service)
   const { schema } = service.config
   if (!live || schema === 'off') return
-  const [reading, idle] = await Promise.all([live.read(schema.withinMs), readFormer(service)])
+  const read = () => Promise.all([live.read(schema.withinMs), readFormer(service)])
+  let [reading, idle] = await read()
+  // What commits between the two would close the door at a version at which it is open: only one of them has seen it.
+  if (differ(reading, idle)) [reading, idle] = await read()
   // A switch makes these readings void: they may be of the release that left.
   const isVoid = () => closing.aborted || table.pointer(index).generation !== generation
   const fit = fitOf({ ...live, reading })
@@ -40,6 +43,9 @@ async function look(service: Service): Promise<void> {
     if (!isVoid()) await say(service, level, notice, facts)
   }
 }
+
+const differ = (one: Reading, other: Reading | null): boolean =>
+  one.ok && !!other?.ok && one.status.current_schema_version !== other.status.current_schema_version
 
 /** What the release says that a rollback would go to, if its process still is in the idle slot. */
 async function readFormer(service: Service): Promise<Reading | null> {

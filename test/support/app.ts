@@ -5,7 +5,8 @@ import { createServer } from '../../src/http.ts'
 import type { Manners } from './world.ts'
 
 // An `import` of it reads all that it exports, and loads streams of files for that: a tenth of the app's life.
-const { appendFileSync, existsSync, readFileSync, writeFileSync } = process.getBuiltinModule('node:fs')
+const { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } =
+  process.getBuiltinModule('node:fs')
 
 const manners: Manners = JSON.parse(readFileSync('release.json', 'utf8'))
 const {
@@ -22,13 +23,20 @@ const schemaFile = `${WORLD}/schema.json`
 const schema = (): { current: number } & Record<string, unknown> =>
   JSON.parse(readFileSync(schemaFile, 'utf8'))
 
+/** In one step, for another release may read it at any moment. */
+function migrate(): void {
+  const next = `${schemaFile}.${process.pid}`
+  writeFileSync(next, JSON.stringify({ ...schema(), current: manners.max }))
+  renameSync(next, schemaFile)
+}
+
 console.log(`${SLOTGATE_RELEASE} boots on ${PORT}${SLOTGATE_REHEARSAL ? ' for a rehearsal' : ''}`)
 for (let line = 0; line < (manners.lines ?? 0); line++) console.error(`line ${line}`)
 if (manners.exitOnBoot !== undefined) {
   console.error('cannot find the configuration')
   process.exit(manners.exitOnBoot)
 }
-if (manners.migratesOnBoot) writeFileSync(schemaFile, JSON.stringify({ ...schema(), current: manners.max }))
+if (manners.migratesOnBoot) migrate()
 if (manners.ignoresSigterm) process.on('SIGTERM', () => console.log('not now'))
 else {
   process.on('SIGTERM', () => {
@@ -125,7 +133,7 @@ const internal = createServer((req, res) => {
   }
   if (req.url === '/schema/status') return res.end(JSON.stringify(status()))
   if (req.url === '/migrations/run' && req.method === 'POST') {
-    writeFileSync(schemaFile, JSON.stringify({ ...schema(), current: manners.max }))
+    migrate()
     return res.end(JSON.stringify({ to: manners.max }))
   }
   res.writeHead(404).end()
