@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -12,6 +13,7 @@ import { freePort, isAccepting } from '../../bench/ports.ts'
 import { tls } from '../admin/tls.ts'
 import { World } from '../support/world.ts'
 
+const LOOK_EVERY_MS = 20
 const deploy = join(import.meta.dirname, '..', '..', 'deploy')
 const PATH = `${process.env.PATH}:/usr/sbin:/sbin`
 const isThere = (command: string): boolean =>
@@ -164,6 +166,7 @@ async function startProxy(
   })
   while (!(await isAccepting(port))) {
     if (child.exitCode !== null) throw new Error(said)
+    await pause(LOOK_EVERY_MS)
   }
 }
 

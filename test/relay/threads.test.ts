@@ -26,6 +26,8 @@ import {
 
 /** So many connections that each thread has some of them, but for one case in a billion. */
 const MANY = 32
+/** Longer than anybody waits for a thread. */
+const HANGS_MS = 60_000
 
 /** Two threads, and the means to look at them. */
 async function start(t: Test) {
@@ -218,60 +220,52 @@ t.test('a thread that dies again and again is replaced later each time', async (
   t.ok((times[2] ?? 0) - (times[0] ?? 0) >= 740, 'it waited so long')
 })
 
-t.test('a backend is known to all threads before anybody is told so', async (t) => {
-  const { threads, bench, first } = await start(t)
-  const started = performance.now()
-  await threads.run(first, hang(500))
-  await bench.relay.setBackend(0, 'blue', { release: 'r1', addresses: [] })
-  t.ok(performance.now() - started > 490)
-})
-
-t.test('a thread that does not answer makes telling a backend fail, within its time', async (t) => {
-  const { threads, bench, first } = await start(t)
-  await threads.run(first, hang(60_000))
-  const started = performance.now()
-  const cut = bench.relay.cut(0, [1], 'requests')
-  await t.rejects(bench.relay.setBackend(0, 'blue', { release: 'r1', addresses: [] }), {
-    message: 'thread 0 of the front door did not answer within 2000 ms',
-  })
-  t.equal(await cut, 0, 'who can answer is heard')
-  t.ok(performance.now() - started < 4_000)
-  const closing = performance.now()
-  await bench.relay.close(0)
-  t.ok(performance.now() - closing < 5_000, 'and closing does not wait for it for ever')
-})
+t.test(
+  'a backend is known to all threads before anybody is told so; one that does not answer makes telling fail, within its time',
+  async (t) => {
+    const { threads, bench, first } = await start(t)
+    const told = performance.now()
+    await threads.run(first, hang(500))
+    await bench.relay.setBackend(0, 'blue', { release: 'r1', addresses: [] })
+    t.ok(performance.now() - told > 490)
+    await threads.run(first, hang(HANGS_MS))
+    const started = performance.now()
+    const cut = bench.relay.cut(0, [1], 'requests')
+    await t.rejects(bench.relay.setBackend(0, 'blue', { release: 'r1', addresses: [] }), {
+      message: 'thread 0 of the front door did not answer within 2000 ms',
+    })
+    t.equal(await cut, 0, 'who can answer is heard')
+    t.ok(performance.now() - started < HANGS_MS / 2)
+    const closing = performance.now()
+    await bench.relay.close(0)
+    t.ok(performance.now() - closing < HANGS_MS / 2, 'and closing does not wait for it for ever')
+  },
+)
 
 t.test(
   'a thread that dies before it answers is no obstacle: the next one begins with the backend',
   async (t) => {
     const { threads, bench, first } = await start(t)
     const app = await appNamed(t, 'blue')
-    await threads.run(first, hang(60_000))
-    const started = performance.now()
+    await threads.run(first, hang(HANGS_MS))
     const promoted = bench.promote(app.address)
     await first.terminate()
     await promoted
-    t.ok(performance.now() - started < 2_000)
     await bench.line(replaced)
     t.same(new Set(await askAll(connectMany(t, bench.port))), new Set(['blue']))
   },
 )
 
-t.test('a line for each request comes out of the threads', async (t) => {
+t.test('a line for each request comes out of the threads, the last before they are gone', async (t) => {
   const { bench } = await start(t)
   await bench.promote((await appNamed(t, 'blue')).address)
   await askAll(connectMany(t, bench.port))
   const exchanges = () => bench.lines.filter(({ msg }) => msg === 'exchange')
   await bench.line(() => exchanges().length === MANY)
   for (const one of exchanges()) t.match(one, { level: 'info', status: 200, release: 'r-blue' })
-})
-
-t.test('the last lines are written before the threads are gone', async (t) => {
-  const { bench } = await start(t)
-  await bench.promote((await appNamed(t, 'blue')).address)
   await askAll(connectMany(t, bench.port))
   await bench.relay.close(0)
-  t.equal(bench.lines.filter(({ msg }) => msg === 'exchange').length, MANY)
+  t.equal(exchanges().length, 2 * MANY)
 })
 
 t.test('closing lets the requests of all threads finish, and leaves no thread behind', async (t) => {
