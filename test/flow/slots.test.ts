@@ -240,7 +240,12 @@ t.test(
         const refused = await world.promote()
         const tookMs = performance.now() - started
         t.match(refused, { status: 422, body: { code, stage: 'gate', verdict: { allowed: false } } })
-        t.ok(tookMs < 1_500, `decided after ${Math.round(tookMs)} ms, within the deadline of 1 s and a half`)
+        // Nearer to the deadline of 1 s, a busy machine would be what is tested.
+        t.ok(
+          tookMs < 3_000,
+          `decided after ${Math.round(tookMs)} ms, before the deadline that is the default`,
+        )
+        if (code === 'schema_status_timeout') t.ok(refused.body.within_ms <= 1_000)
         t.match(await world.get(), { status: 200, release: 'blue' })
         t.equal((await world.status()).generation, 1)
       })
