@@ -9,7 +9,7 @@ const node = [process.execPath]
 
 testDriver(t, {
   name: 'process',
-  bootsWithinS: 4,
+  bootsWithinS: 6,
   async create(t) {
     const world = await World.create(t)
     const addRelease = async (id: string, manners: Manners) => {
@@ -22,7 +22,7 @@ testDriver(t, {
 
 testDriver(t, {
   name: 'git',
-  bootsWithinS: 4,
+  bootsWithinS: 6,
   async create(t) {
     const world = await World.create(t)
     const repository = await Repository.create(join(world.folder, 'repo'))

@@ -47,7 +47,7 @@ export function testDriver(t: Test, { name, skip, bootsWithinS, create }: Driver
         async (t) => {
           const driver = await create(t)
           const { world } = driver
-          world.health = `{ interval: 250ms, timeout: 500ms, within: ${bootsWithinS}s }`
+          world.health = `{ interval: 250ms, timeout: 1s, within: ${bootsWithinS}s }`
           const bad = await driver.addRelease('bad', manners)
           await world.start(t)
           const { status, body } = await world.deploy(bad)
