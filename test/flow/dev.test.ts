@@ -84,6 +84,30 @@ t.test('code that is no good, or too slow', async (t) => {
     t.notMatch(dev.shown, /✗ Release dev-4/, 'what was called off is no failure')
     if (IS_LINUX) t.equal((await dev.processes()).length, 2, 'the live release and the one before')
   })
+
+  await t.test(
+    'what an app writes at each boot does not keep it from serving, however many files',
+    async (t) => {
+      const writes = `
+      import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+      mkdirSync('tmp', { recursive: true })
+      writeFileSync('tmp/' + process.pid, '')
+      writeFileSync('db-journal', '')
+      writeFileSync('db', String(process.pid))
+      setTimeout(() => rmSync('db-journal', { force: true }), 100)
+      const busy = setInterval(() => appendFileSync('app.log', 'x'), 20)
+      await new Promise((resolve) => setTimeout(resolve, 600))
+      clearInterval(busy)
+    `
+      await dev.save('server.js', saying('six', writes))
+      for (const name of ['db', 'app.log']) {
+        await dev.shows(new RegExp(`${name} changes whenever the app boots; from now on it is passed over`))
+      }
+      await dev.shows(/New files come in tmp\/ whenever the app boots/)
+      await dev.answers('six')
+      t.notMatch(dev.shown, '✗ Release dev-6')
+    },
+  )
 })
 
 t.test('an app with a schema', async (t) => {

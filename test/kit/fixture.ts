@@ -105,7 +105,7 @@ export async function eventually<T>(question: () => Promise<T>, isIt: (answer: T
   for (;;) {
     const answer = await question()
     if (isIt(answer)) return answer
-    await delay(10)
+    await delay(20)
   }
 }
 
