@@ -7,6 +7,7 @@ import {
   chromium,
   type Locator,
   type Page,
+  type Request,
 } from 'playwright-core'
 import tap, { type Test } from 'tap'
 
@@ -40,8 +41,23 @@ export async function newContext(
   const context = await (await shared).newContext({ reducedMotion: 'reduce', ...options })
   // Of a wait that is in vain; how long something takes is not what these tests are about.
   context.setDefaultTimeout(90_000)
+  context.on('requestfailed', loadAgain)
   t.teardown(() => context.close())
   return context
+}
+
+/** What Chromium says of a request that it drops because the machine has got or lost a network, as with each container. */
+const DROPPED = 'net::ERR_NETWORK_CHANGED'
+
+/** A page of which a part is dropped stays empty, and whoever sees that loads it again. */
+function loadAgain(request: Request): void {
+  if (request.failure()?.errorText !== DROPPED || request.resourceType() !== 'script') return
+  // It may be loaded again already, or closed.
+  void request
+    .frame()
+    .page()
+    .reload()
+    .catch(() => {})
 }
 
 /** A page in a context of its own. */
@@ -56,7 +72,8 @@ export const says = (where: Locator, words: string | RegExp): Promise<void> =>
 export function complaintsOf(page: Page): string[] {
   const complaints: string[] = []
   page.on('console', (message) => {
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
+    const isComplaint = message.type() === 'error' || message.type() === 'warning'
+    if (isComplaint && !message.text().includes(DROPPED)) complaints.push(message.text())
   })
   page.on('pageerror', (error) => complaints.push(String(error)))
   return complaints
