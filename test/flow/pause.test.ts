@@ -344,7 +344,7 @@ t.test(
       const asking = { on: true }
       const ask = async (nth: number) => {
         while (asking.on) {
-          const { statusCode, body } = await request(`${world.url}/span?ms=${5 + 3 * nth}`, {
+          const { statusCode, body } = await request(`${world.url}/span?ms=${5 + 10 * nth}`, {
             reset: nth % 2 === 0,
           })
           const text = await body.text()
@@ -362,8 +362,8 @@ t.test(
       await Promise.all(load)
       return spans
     }
-    const plain = await spansOf(false)
-    t.ok(overlaps(plain) > 0, `${overlaps(plain)} overlaps in plain switches, which this test can see`)
+    // So that this test can see them: on a busy machine it may take more than one round.
+    while (overlaps(await spansOf(false)) === 0) t.comment('no overlap in plain switches yet')
     const alone = await spansOf(true)
     t.equal(overlaps(alone), 0, `none in ${alone.length} answers around exclusive ones`)
     t.same([...new Set(alone.map(({ release }) => release))].toSorted(), ['r42', 'r43'])
