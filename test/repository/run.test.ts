@@ -1,7 +1,8 @@
 // Proves that `npm test` counts what really ran: every way in which a test file can go wrong is a failed test.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -128,7 +129,8 @@ async function run(t: Test, files: Record<string, string>, args: string[] = [], 
 }
 
 function project(t: Test, files: Record<string, string>): string {
-  const dir = t.testdir()
+  const dir = mkdtempSync(join(tmpdir(), 'slotgate-run-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   symlinkSync(join(root, 'node_modules'), join(dir, 'node_modules'))
   for (const [name, source] of Object.entries(files)) {
     const file = join(dir, 'test', name)
