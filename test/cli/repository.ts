@@ -152,8 +152,12 @@ export class Repository {
     // Without the condition under which it should be done.
     const command = remedy.replace(/^If [^:]+: /, '')
     const [, flags] = /^slotgate lint((?: --[a-z-]+)*)$/.exec(command) ?? []
-    if (flags === undefined) this.shell(command)
-    else await this.lint(flags.split(' ').filter(Boolean))
+    if (flags === undefined) {
+      this.shell(command)
+      return
+    }
+    const { code, stderr } = await this.lint(flags.split(' ').filter(Boolean))
+    if (code > 1) throw new Error(`${command} ended with ${code}: ${stderr}`)
   }
 
   type(command: string, args: readonly string[]): string {
