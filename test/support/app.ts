@@ -5,7 +5,7 @@ import { createServer } from '../../src/http.ts'
 import type { Manners } from './world.ts'
 
 // An `import` of it reads all that it exports, and loads streams of files for that: a tenth of the app's life.
-const { appendFileSync, existsSync, readFileSync, renameSync, writeFileSync } =
+const { appendFileSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } =
   process.getBuiltinModule('node:fs')
 
 const manners: Manners = JSON.parse(readFileSync('release.json', 'utf8'))
@@ -19,9 +19,15 @@ const {
   WORLD = '.',
 } = process.env
 const schemaFile = `${WORLD}/schema.json`
+/** What this release alone finds, and only once. */
+const ownSchemaFile = `${WORLD}/schema.${SLOTGATE_RELEASE}.json`
 
-const schema = (): { current: number } & Record<string, unknown> =>
-  JSON.parse(readFileSync(schemaFile, 'utf8'))
+function schema(): { current: number } & Record<string, unknown> {
+  const isOwn = existsSync(ownSchemaFile)
+  const found = JSON.parse(readFileSync(isOwn ? ownSchemaFile : schemaFile, 'utf8'))
+  if (isOwn) rmSync(ownSchemaFile)
+  return found
+}
 
 /** In one step, for another release may read it at any moment. */
 function migrate(): void {

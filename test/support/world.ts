@@ -104,9 +104,18 @@ export class World {
 
   /** Sets the schema of the fixture app, behind everybody's back. */
   async migrate(current: number, more: Record<string, unknown> = {}): Promise<void> {
-    const file = join(this.folder, 'schema.json')
+    await this.#writeSchema('schema.json', { current, ...more })
+  }
+
+  /** Lets one release find the schema here the next time it looks, as if this had committed just before. */
+  async letSeeOnce(release: string, current: number): Promise<void> {
+    await this.#writeSchema(`schema.${release}.json`, { current })
+  }
+
+  async #writeSchema(name: string, schema: Record<string, unknown>): Promise<void> {
+    const file = join(this.folder, name)
     // The releases read it all the time, and one that finds half of it dies.
-    await writeFile(`${file}.new`, JSON.stringify({ current, ...more }))
+    await writeFile(`${file}.new`, JSON.stringify(schema))
     await rename(`${file}.new`, file)
   }
 
