@@ -1,7 +1,14 @@
 // Plays the request vectors against a relay, and judges what client and app saw (HTTP.md §2.2). In the test's process.
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { type Answer, ambiguities, completions, readAnswers, valuesIn } from '../../support/http-bytes.ts'
+import {
+  type Answer,
+  ambiguities,
+  completions,
+  readAnswers,
+  readRequest,
+  valuesIn,
+} from '../../support/http-bytes.ts'
 import { type RecordedRequest, type Recorder, startRecorder } from '../../support/recorder.ts'
 import { eventually, followSockets, type OtherEnds, untilRead } from '../../support/turns.ts'
 import { type Bench, type Scope, startRelay } from '../support.ts'
@@ -59,7 +66,10 @@ export async function startWorld(t: Scope): Promise<World> {
 /** One connection of a client: what it sends in how many pieces, and what it gets. */
 export interface Play {
   bytes: string
-  /** Where the bytes are cut; the relay has read each piece before the next one is written. */
+  /**
+   * Where the bytes are cut; before the next piece is written, the relay has read each one and answered what is whole in
+   * them. What comes while it is busy it joins unread, and would read as if nothing had been cut.
+   */
   cuts: readonly number[]
   /** Final answers after which the client closes its half. 0: at once. */
   answersWanted: number
@@ -73,7 +83,7 @@ export interface Played {
   answers: Answer[]
   rest: string
   text: string
-  /** How many pieces the relay has read by themselves. */
+  /** How many pieces the relay has read by themselves while it was not busy. */
   apart: number
   /** The connection ended with a reset, or while the client was still writing. */
   broke: string | undefined
@@ -81,7 +91,7 @@ export interface Played {
   hangs: boolean
 }
 
-/** Longest wait for the end of one connection. */
+/** Longest wait for more on one connection, or for its end. */
 const END_WITHIN_MS = 5_000
 
 /** Sends the bytes, waits for the answers, closes its half, and waits for the end. An error has to be followed by the relay's end. */
@@ -89,25 +99,28 @@ export async function playOne(world: World, play: Play): Promise<Played> {
   const socket = connect({ host: '127.0.0.1', port: world.bench.port, allowHalfOpen: true, noDelay: true })
   const seen = {
     text: '',
+    /** Whole final answers so far. */
+    wholes: 0,
     broke: undefined as string | undefined,
     ended: false,
     written: false,
     finished: false,
     hangs: false,
   }
-  const finals = () =>
-    readAnswers(seen.text, seen.ended, play.methods).answers.filter(({ status }) => status >= 200)
   const finish = () => {
-    if (!seen.written || seen.finished || seen.ended) return
-    const all = finals()
-    if (all.some(({ status }) => status >= 400)) return
-    if (all.filter(({ whole }) => whole).length < play.answersWanted) return
+    if (seen.finished || seen.ended) return
+    const { answers } = readAnswers(seen.text, false, play.methods)
+    const finals = answers.filter(({ status }) => status >= 200)
+    seen.wholes = finals.filter(({ whole }) => whole).length
+    if (!seen.written || finals.some(({ status }) => status >= 400)) return
+    if (seen.wholes < play.answersWanted) return
     seen.finished = true
     socket.end()
   }
   const over = new Promise<void>((resolve) => {
     socket.on('data', (chunk: Buffer) => {
       seen.text += chunk.toString('latin1')
+      limit.refresh()
       finish()
     })
     socket.once('error', (error: NodeJS.ErrnoException) => {
@@ -126,7 +139,7 @@ export async function playOne(world: World, play: Play): Promise<Played> {
     seen.hangs = true
     socket.destroy()
   }, END_WITHIN_MS)
-  const apart = await write(world, socket, play, () => seen.ended)
+  const apart = await write(world, socket, play, seen)
   seen.written = true
   finish()
   await over
@@ -143,13 +156,28 @@ export async function playOne(world: World, play: Play): Promise<Played> {
   }
 }
 
-/** @returns how many of the pieces the relay has read by themselves */
+/** How many answers the client has when the relay has nothing left to do with the bytes in front of this place. */
+function answersDue({ bytes, answersWanted, copies = 1 }: Play, at: number): number {
+  const copyLength = bytes.length / copies
+  const before = Math.floor(at / copyLength)
+  let due = (answersWanted / copies) * before
+  for (let from = before * copyLength; from < at; due++) {
+    const reading = readRequest(bytes.slice(from, at))
+    if (reading.kind !== 'whole') break
+    from += reading.request.raw.length
+  }
+  return due
+}
+
+/** @returns how many of the pieces the relay has read by themselves while it was not busy */
 async function write(
   world: World,
   socket: Socket,
-  { bytes, cuts }: Play,
-  isOver: () => boolean,
+  play: Play,
+  seen: { readonly wholes: number; readonly ended: boolean },
 ): Promise<number> {
+  const { bytes, cuts } = play
+  const isOver = () => seen.ended
   let at = 0
   let apart = 0
   let end: Socket | undefined
@@ -159,7 +187,10 @@ async function write(
       end = world.ends.accepted(socket)
     }
     if (isOver()) break
-    if (end && (await untilRead(end, at, isOver))) apart++
+    if (end && (await untilRead(end, at, isOver))) {
+      const due = answersDue(play, at)
+      if (await eventually(() => seen.wholes >= due || isOver())) apart++
+    }
     if (!socket.destroyed) socket.write(Buffer.from(bytes.slice(at, cut), 'latin1'))
     at = cut
   }
