@@ -223,41 +223,56 @@ interface World {
   say: { bytes: string; cuts: readonly number[]; closes: boolean }
   /** The connections that were asked for the vector. */
   asked: Recorded[]
+  /** Nothing was asked on the first of them before. */
+  isNew: boolean
   /** A connection of a client that an ordinary request went over. */
   used?: Caller
-  /** Resolves when the relay has seen everything that the app has to say. */
-  said: Promise<void>
+  /** Resolves when the relay has seen everything that the app has to say, with what is wrong with how it saw that. */
+  said: Promise<string[]>
 }
+
+/** Longer than a busy machine takes from one play to the next, which is to find the connection of the one before. */
+const IDLE_MS = 60_000
 
 async function startWorld(t: Scope): Promise<World> {
   const ends = followSockets(t)
-  const bench = await startRelay(t)
+  const bench = await startRelay(t, { relay: { upstreamIdleMs: IDLE_MS } })
   const asked: Recorded[] = []
-  const world = { bench, ends, asked, say: { bytes: '', cuts: [], closes: false }, said: Promise.resolve() }
+  const world = {
+    bench,
+    ends,
+    asked,
+    isNew: false,
+    say: { bytes: '', cuts: [], closes: false },
+    said: Promise.resolve<string[]>([]),
+  }
   const app = await startRecorder(t, (request, connection) => {
     if (!request.target.startsWith('/vector/')) return echo(request, connection)
-    asked.push(connection)
+    if (asked.push(connection) === 1) world.isNew = connection.served === 1
     world.said = speak(world, connection.socket)
   })
   await bench.promote(app.address)
   return Object.assign(world, { app })
 }
 
-/** Writes the vector, each piece when the relay has read the one before. */
+/** Writes the vector, each piece when the relay has read the one before. @returns what is wrong with how it read them */
 async function speak(
   { ends, say: { bytes, cuts, closes } }: Pick<World, 'ends' | 'say'>,
   socket: Socket,
-): Promise<void> {
+): Promise<string[]> {
   const end = ends.opened(socket)
+  if (!end) return ['nobody knows what the relay has read']
   const before = socket.bytesWritten
   let at = 0
   for (const cut of [...cuts, bytes.length]) {
     socket.write(Buffer.from(bytes.slice(at, cut), 'latin1'))
     at = cut
-    if (end) await untilRead(end, before + at, () => socket.destroyed)
-    if (socket.destroyed) return
+    const isApart = await untilRead(end, before + at, () => socket.destroyed)
+    if (end.destroyed || socket.destroyed) return []
+    if (!isApart) return [`the relay did not read the ${at} bytes up to a cut by themselves`]
   }
   if (closes) socket.end()
+  return []
 }
 
 /** A connection of a client, and what it got since it was asked last. */
@@ -330,8 +345,13 @@ async function ask(caller: Caller, line: string): Promise<Got> {
 interface Play {
   vector: ResponseVector
   cuts: readonly number[]
-  /** An ordinary request went first, so that the vector comes on connections that are in use already, the app's and the client's. */
+  /**
+   * An ordinary request went first, so that the vector comes on connections that are in use already, the app's and the
+   * client's; else both are new.
+   */
   behind?: true
+  /** A new client asks afterwards although the used connections are there; without them it always does. */
+  fresh?: boolean
   version?: '1.0' | '1.1'
 }
 
@@ -354,25 +374,30 @@ async function usedCaller(world: World): Promise<Caller> {
 }
 
 /** Everything that is wrong with how this went. */
-async function play(world: World, { vector, cuts, behind, version = '1.1' }: Play): Promise<string[]> {
-  const { app, asked } = world
+async function play(
+  world: World,
+  { vector, cuts, behind, fresh: isFresh = !behind, version = '1.1' }: Play,
+): Promise<string[]> {
+  const { app, asked, bench } = world
   const caller = behind ? await usedCaller(world) : call(world)
+  if (!behind) bench.relay.forget([app.address])
   asked.length = 0
   world.say = { bytes: vector.raw, cuts, closes: vector.upstreamCloses }
   const got = await ask(caller, `${vector.method} /vector/${encodeURIComponent(vector.name)} HTTP/${version}`)
-  await world.said
-  const problems = judgeVector(vector, got, version)
+  const problems = [...(await world.said), ...judgeVector(vector, got, version)]
   // What comes next, on this connection if the relay kept it, and on a new one.
   const again = caller.ended || closes(got) ? call(world) : caller
   const next = await askOwn(again, 'next')
-  const fresh = behind ? undefined : call(world)
+  const fresh = isFresh ? call(world) : undefined
   const last = fresh && (await askOwn(fresh, 'fresh'))
   problems.push(...next.problems, ...(last?.problems ?? []))
-  problems.push(...(await judgeApp(vector, asked, { got, behind: behind === true })))
+  problems.push(...(await judgeApp(world, vector, got)))
+  if (world.isNew === (behind === true))
+    problems.push(`the vector came on a ${behind ? 'new' : 'used'} connection`)
   for (const text of [got.text, next.got.text, caller.text, again.text]) {
     if (POISON.test(text)) problems.push(`bytes that nobody may see: ${JSON.stringify(text)}`)
   }
-  if (!(await eventually(() => world.bench.claims() === 0))) problems.push('claims are left')
+  if (!(await eventually(() => bench.claims() === 0))) problems.push('claims are left')
   const isOfUse = behind && problems.length === 0 && !again.ended && !closes(next.got)
   for (const one of [caller, again, fresh]) if (one !== again || !isOfUse) one?.socket.destroy()
   if (isOfUse) world.used = again
@@ -459,23 +484,12 @@ function judgeForwarded(
     say('a body that only the end of the connection ends')
 }
 
-interface AppContext {
-  got: Got
-  behind: boolean
-}
-
 /** What the app saw: the vector once, and its connection never again where that would be unsafe. */
-async function judgeApp(
-  vector: ResponseVector,
-  asked: readonly Recorded[],
-  { got, behind }: AppContext,
-): Promise<string[]> {
+async function judgeApp({ asked }: World, vector: ResponseVector, got: Got): Promise<string[]> {
   const problems: string[] = []
   // A kept connection that closes without a byte is the one case for a second attempt (DESIGN §7).
   const most = vector.raw === '' ? 2 : 1
   if (asked.length === 0 || asked.length > most) problems.push(`the app was asked ${asked.length} times`)
-  const [first] = asked
-  if (behind && first?.served === 1) problems.push('the vector came on a new connection')
   const isOver = vector.upstreamCloses || wantedOf(vector).over === true || got.answers.at(-1)?.status === 502
   if (!isOver) return problems
   for (const { requests } of asked) {
@@ -490,6 +504,9 @@ async function judgeApp(
 const SHORT_BYTES = 600
 const NEAR = [1, 8, 12, 17, 20, 16_383, 16_384, 16_385, 16_390, 32_768, 65_535, 65_536]
 
+/** Of the cuts on used connections, each so-many-eth is followed by a new client. */
+const FRESH_EACH = 10
+
 const cutsOf = ({ raw }: ResponseVector): number[] =>
   (raw.length <= SHORT_BYTES
     ? Array.from({ length: raw.length }, (_, nth) => nth + 1)
@@ -500,8 +517,9 @@ const WAYS: Record<string, (vector: ResponseVector) => Play[]> = {
   whole: (vector) => [{ vector, cuts: [] }],
   'behind a valid one on the same connection': (vector) => [{ vector, cuts: [], behind: true }],
   'to an HTTP/1.0 client': (vector) => [{ vector, cuts: [], version: '1.0' }],
-  'cut at every byte': (vector) => cutsOf(vector).map((cut) => ({ vector, cuts: [cut], behind: true })),
-  'byte by byte': (vector) => (vector.raw.length > SHORT_BYTES ? [] : [{ vector, cuts: cutsOf(vector) }]),
+  'cut at every byte': (vector) =>
+    cutsOf(vector).map((cut, nth) => ({ vector, cuts: [cut], behind: true, fresh: nth % FRESH_EACH === 0 })),
+  'byte by byte, a long one in a few pieces': (vector) => [{ vector, cuts: cutsOf(vector) }],
 }
 
 /** A vector that fails in so many ways is not played on. */
