@@ -1,7 +1,7 @@
 // The rollback door: is there, right now, a release that a rollback would be allowed to reach? Pure arithmetic over
 // recorded ranges; nothing is booted. `check rollback` boots and asks.
 import type { Range } from '../contract.ts'
-import type { Reason } from '../errors.ts'
+import type { Code, Reason } from '../errors.ts'
 import { recordedRange } from '../journal/record.ts'
 import { contains } from './ranges.ts'
 
@@ -31,6 +31,13 @@ export interface Door {
   evidence: 'recorded' | 'probed'
 }
 
+/** What speaks against one release alone. Anything else, such as a database that has drifted, may be wrong for all. */
+const OF_ONE_RELEASE: ReadonlySet<Code> = new Set([
+  'schema_range_invalid',
+  'schema_behind_code',
+  'schema_ahead_of_code',
+])
+
 const door = (open: boolean | null, to: string | null, code: string | null, sentence: string): Door => ({
   open,
   to,
@@ -57,12 +64,11 @@ export function doorOf({ previous, ranges, current, schemaOff, misfit }: DoorFac
   })
   const silent = previous.find((release) => !recordedRange(ranges, release))
   const fitting = known.filter(({ range }) => contains(range, current))
-  // A migration that was applied in part is wrong for every release, and not only for the one that says so.
-  const isDirty = misfit?.reason.code === 'schema_dirty'
-  const open = isDirty ? undefined : fitting.find(({ release }) => release !== misfit?.release)
+  const mayConcernAll = misfit !== null && !OF_ONE_RELEASE.has(misfit.reason.code)
+  const open = mayConcernAll ? undefined : fitting.find(({ release }) => release !== misfit?.release)
   if (open) return opened(open, current, newest)
   const [first, ...others] = known
-  if (!first || (silent !== undefined && !isDirty))
+  if (!first || (silent !== undefined && !mayConcernAll))
     return door(
       null,
       silent ?? newest,

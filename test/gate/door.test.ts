@@ -18,9 +18,8 @@ t.test('open to an older one where the newest does not fit, and it says how to g
 })
 
 t.test('not open to one that says itself that it does not fit, but to an older one that may', async (t) => {
-  const sentence =
-    'Schema 43 is inside the range 42–43 of r43, but r43 itself reports that it is not compatible.'
-  const misfit = { release: 'r43', reason: { code: 'schema_declared_incompatible' as const, sentence } }
+  const sentence = 'r43 works with schema 42 to 42; the database is already at 43.'
+  const misfit = { release: 'r43', reason: { code: 'schema_ahead_of_code' as const, sentence } }
   t.match(door({ misfit }), {
     open: true,
     to: 'r42',
@@ -30,19 +29,22 @@ t.test('not open to one that says itself that it does not fit, but to an older o
   const closed = {
     open: false,
     to: 'r43',
-    code: 'schema_declared_incompatible',
+    code: 'schema_ahead_of_code',
     sentence,
     evidence: 'probed',
   }
   t.match(door({ misfit, previous: ['r43', 'r41'] }), closed)
   t.match(door({ misfit, previous: ['r43', 'r40'] }), { open: null, to: 'r40' }, 'nobody knows of r40')
   t.match(door({ misfit, current: 44 }), { code: 'schema_ahead_of_code', evidence: 'recorded' })
-  const dirty = { release: 'r43', reason: { code: 'schema_dirty' as const, sentence: 'In part.' } }
-  t.match(
-    door({ misfit: dirty }),
-    { open: false, to: 'r43', code: 'schema_dirty', evidence: 'probed' },
-    'which no other release changes',
-  )
+})
+
+t.test('not open to an older one where what the newest says may be wrong for all', async (t) => {
+  for (const code of ['schema_dirty', 'schema_declared_incompatible'] as const) {
+    const misfit = { release: 'r43', reason: { code, sentence: 'Number 41 is not what it was.' } }
+    const closed = { open: false, to: 'r43', code, sentence: /^Number 41/, evidence: 'probed' }
+    t.match(door({ misfit }), closed)
+    t.match(door({ misfit, previous: ['r43', 'r40'] }), closed, 'whatever nobody knows of r40')
+  }
 })
 
 t.test('closed when none fits, for the reason of the one that a plain rollback goes to', async (t) => {
