@@ -151,7 +151,7 @@ export class AdminClient {
     }
     // Node calls an end in the middle a reset, too, but no call of the system said so.
     const isEnd = code === 'ECONNRESET' && syscall === undefined
-    const why = isEnd ? 'the connection was closed without an answer' : (WHY[code] ?? messageOf(error))
+    const why = isEnd ? NO_ANSWER : (WHY[code] ?? messageOf(error))
     return new Failure(EXIT.unreachable, `Cannot reach slotgate's admin at ${this.origin} (${why}).`, [
       'Is it running there? slotgate serve --config proxy.config.yaml',
       'If it listens elsewhere, name the address: --admin URL or SLOTGATE_ADMIN.',
@@ -170,6 +170,8 @@ export class AdminClient {
 
 /** How a connection that was there ends before its time. */
 const CUT: readonly string[] = ['ECONNRESET', 'EPIPE']
+
+const NO_ANSWER = 'the connection was closed without an answer'
 
 /** What the system's codes mean, in words. */
 const WHY: Partial<Record<string, string>> = {
@@ -193,6 +195,8 @@ function answerTo(call: ClientRequest): Promise<IncomingMessage> {
       resolve(response)
     })
     call.on('error', reject)
+    // All that an answer that upgrades unasked leads to is this; once there is a head or an error it says nothing new.
+    call.on('close', () => reject(new Error(NO_ANSWER)))
     call.on('timeout', () =>
       answer ? answer.destroy(new Error('no complete answer')) : call.destroy(new Error('no answer')),
     )

@@ -111,6 +111,8 @@ function answerTo(call: ClientRequest): Promise<IncomingMessage> {
     call.on('response', resolve)
     // Also once the answer has begun: that it ends early is said by the answer then.
     call.on('error', reject)
+    // All that an answer that upgrades unasked leads to is this; once there is a head or an error it says nothing new.
+    call.on('close', () => reject(new Error('no answer came, only an upgrade or the end of the connection')))
     call.end()
   })
 }

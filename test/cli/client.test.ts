@@ -331,6 +331,17 @@ t.test('nobody at the address', async (t) => {
     }
   })
 
+  await t.test('but something that upgrades unasked is told as nobody', async (t) => {
+    const head = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+    const upgrading = createServer((socket) => socket.once('data', () => socket.end(head)))
+    await withServer(t, upgrading, async (port) => {
+      t.match(await desk.run(['status', '--admin', `127.0.0.1:${port}`]), {
+        code: 5,
+        stderr: '(the connection was closed without an answer)',
+      })
+    })
+  })
+
   await t.test('because the address is none', async (t) => {
     for (const admin of ['ftp://127.0.0.1', 'http://127.0.0.1/x', 'http://u@127.0.0.1', '::']) {
       t.match(await at(admin), { code: 2, stderr: `${admin} is not the address of an admin API.` })

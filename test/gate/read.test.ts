@@ -10,6 +10,7 @@ import type { Address } from '../../src/config/types.ts'
 import { consult } from '../../src/gate/consult.ts'
 import type { Reading } from '../../src/gate/judge.ts'
 import { readStatus } from '../../src/gate/read.ts'
+import { askStatus } from '../../src/slots/ask.ts'
 import { FITTING } from '../support/schema-status.ts'
 
 /** Of what answers: more than that takes on a busy machine. */
@@ -229,10 +230,15 @@ for (const [what, behave] of Object.entries(SLOW)) {
     const tookMs = performance.now() - started
     t.equal(codeOf(reading), 'schema_status_timeout')
     t.ok(tookMs >= SLOW_WITHIN_MS - 20, `after ${Math.round(tookMs)} ms`)
+    t.ok(tookMs < 5 * SLOW_WITHIN_MS + 3_000, 'one deadline for all of it')
   })
 }
 
+const upgrade = (socket: Socket): void =>
+  void socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+
 const BROKEN: Record<string, (socket: Socket) => void> = {
+  'an upgrade that nobody asked for': upgrade,
   'a reset before the answer': (socket) => socket.resetAndDestroy(),
   'an end before the answer': (socket) => socket.end(),
   'a reset in the middle of the body': (socket) => {
@@ -251,6 +257,14 @@ for (const [what, behave] of Object.entries(BROKEN)) {
     t.equal(codeOf(await read(await raw(t, behave))), 'schema_status_unreachable')
   })
 }
+
+t.test('an upgrade that nobody asked for is no answer of a page, either', async (t) => {
+  const address = await raw(t, upgrade)
+  await t.rejects(askStatus({ address, path: '/', role: 'idle', withinMs: WITHIN_MS }), {
+    failure: 'unreachable',
+    message: 'no answer came, only an upgrade or the end of the connection',
+  })
+})
 
 t.test('C14: a port where nobody listens is unreachable, and the detail says refused', async (t) => {
   // Not one that was free a moment ago: somebody may have taken it since.
@@ -314,9 +328,12 @@ t.test('C18: a disagreement that stays is refused after three attempts', async (
 
 t.test('C09: a 503 is read three times, and then decided', async (t) => {
   const target = await answering(t, [[503, FITTING]])
+  const started = performance.now()
   const verdict = await consult('promote', target, null, DECIDED_WITHIN_MS)
+  const tookMs = performance.now() - started
   t.match(verdict, { allowed: false, code: 'schema_status_unavailable', attempts: 3 })
   t.equal(target.asked(), 3)
+  t.ok(tookMs < DECIDED_WITHIN_MS + 4_000, `decided after ${Math.round(tookMs)} ms`)
 })
 
 t.test('a running migration is waited for', async (t) => {
