@@ -47,6 +47,7 @@ t.test('one that dies again waits twice as long each time', async (t) => {
     return restarts.length >= 3 && restarts.map(({ delay_ms }) => delay_ms)
   }, 'three restarts')
   t.same(delays.slice(0, 3), [1_000, 2_000, 4_000])
+  t.match(world.logLines.join('\n'), /"msg":"r42 ended with signal SIGKILL"/)
   await world.addRelease('r43', { min: 41, max: 42 })
   t.match(await world.deploy('r43'), {
     status: 200,
