@@ -70,7 +70,8 @@ export function signalGroup(pid: number, signal: NodeJS.Signals): boolean {
 }
 
 /**
- * Ends a process group: SIGTERM, SIGKILL after the time; what the leader leaves behind in its group is ended with it.
+ * Ends a process group: SIGTERM, SIGKILL after the time; what the leader leaves behind in its group is ended with it. The
+ * leader may still run when it resolves: who waits for a disk that does not answer does not end on SIGKILL either.
  *
  * @param exited resolves when the leader has ended
  */
@@ -78,7 +79,7 @@ export async function endGroup(pid: number, exited: Promise<unknown>, withinMs: 
   signalGroup(pid, 'SIGTERM')
   await within(exited, withinMs)
   signalGroup(pid, 'SIGKILL')
-  await exited
+  await within(exited, KILLED_WITHIN_MS)
 }
 
 export interface Leftover {

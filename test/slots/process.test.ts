@@ -1,4 +1,6 @@
 // Booting a process by itself: what it is given, what is kept of its output, and what a boot does not depend on.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +10,7 @@ import { createLogger } from '../../src/log.ts'
 import type { Driver } from '../../src/slots/drivers/driver.ts'
 import { createProcessDriver } from '../../src/slots/drivers/process.ts'
 import { folderSource } from '../../src/slots/drivers/source.ts'
+import { endGroup } from '../../src/slots/proc.ts'
 import { isRunning } from '../support/world.ts'
 
 const SERVES = `
@@ -67,6 +70,14 @@ t.test('stopping reaches what the process started, and what ignores SIGTERM', as
   await instance.stop(200)
   t.equal(await isRunning(instance.pid ?? 0), false)
   t.equal(await isRunning(child), false)
+})
+
+t.test('what does not end when it is killed either is not waited for', async (t) => {
+  const child = spawn('sleep', ['1000'], { detached: true })
+  const ended = once(child, 'exit')
+  // It ends here all the same, since no disk of this machine hangs; but nobody is told.
+  await endGroup(Number(child.pid), new Promise(() => {}), 0)
+  t.equal((await ended)[0], null)
 })
 
 t.test('a boot that is not wanted any more ends, and its process with it', async (t) => {

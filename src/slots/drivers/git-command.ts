@@ -82,10 +82,9 @@ async function runGroup(
   signal: AbortSignal,
 ): Promise<Ended> {
   const child = spawn('git', args, { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
-  const closed = new Promise<number | null>((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', resolve)
-  })
+  const { promise: ended, resolve, reject } = Promise.withResolvers<number | null>()
+  child.once('error', reject)
+  child.once('close', resolve)
   const exited = new Promise((resolve) => child.once('exit', resolve))
   const stdout = textOf(child.stdout)
   const stderr = textOf(child.stderr)
@@ -95,11 +94,14 @@ async function runGroup(
     // What has left the group may hold them open.
     child.stdout.destroy()
     child.stderr.destroy()
+    // It may still run, for as long as its disk does not answer: nobody waits for that.
+    child.unref()
+    resolve(child.exitCode)
   }
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) void stop()
   try {
-    return { exitCode: await closed, stdout: stdout(), stderr: stderr() }
+    return { exitCode: await ended, stdout: stdout(), stderr: stderr() }
   } finally {
     signal.removeEventListener('abort', stop)
   }

@@ -161,12 +161,11 @@ async function setUp(
   const env = environmentFor(options, request, secrets)
   const spawned = { from: 'setup', command, id: randomUUID(), cwd, env, secrets } as const
   const running = await start(options, request, spawned)
-  const stopIt = () => void end(running, stopWithinMs)
-  request.signal.addEventListener('abort', stopIt, { once: true })
-  if (request.signal.aborted) stopIt()
-  await within(running.exited, withinMs)
-  request.signal.removeEventListener('abort', stopIt)
-  const isLate = running.ended() === null
+  const { promise: calledOff, resolve: callOff } = Promise.withResolvers<unknown>()
+  request.signal.addEventListener('abort', callOff, { once: true })
+  if (!request.signal.aborted) await within(Promise.race([running.exited, calledOff]), withinMs)
+  request.signal.removeEventListener('abort', callOff)
+  const isLate = running.ended() === null && !request.signal.aborted
   // What it left behind in its group ends with it, and its id may soon be another's.
   await end(running, stopWithinMs)
   if (request.signal.aborted && request.signal.reason instanceof SlotgateError) throw request.signal.reason
@@ -176,7 +175,11 @@ async function setUp(
     throw new SlotgateError('setup_timeout', { release, command: typed, within_ms: withinMs, output })
   }
   if (running.ended() !== 'exit code 0') {
-    throw new SlotgateError('setup_failed', { release, detail: `${typed}: ${running.ended()}`, output })
+    throw new SlotgateError('setup_failed', {
+      release,
+      detail: `${typed}: ${running.ended() ?? 'it does not end'}`,
+      output,
+    })
   }
   await journal.append({ event: 'setup_done', service, actor: 'slotgate', release })
 }
@@ -282,12 +285,14 @@ function toInstance(
         escaped.map(({ pid }) => pid),
         0,
       )
+      // As long as it runs, however long that is, it is in the journal, and its files stay.
+      await running.exited
     },
   }
 }
 
 async function end({ pid, output, exited }: Running, withinMs: number): Promise<void> {
   await endGroup(pid, exited, withinMs)
-  groups.delete(pid)
+  void exited.then(() => groups.delete(pid))
   output.close()
 }
