@@ -60,7 +60,7 @@ export async function serveInternal(options: InternalOptions): Promise<Internal>
     liveness.hear(request.headers)
     void answer(request, routes).then((said) => send(response, said, server.listening))
   })
-  server.listen(options.port ?? Number(process.env[ENV.internalPort] ?? 0), options.host ?? '127.0.0.1')
+  server.listen(options.port ?? Number(process.env[ENV.internalPort] ?? 0), addressOf(options.host))
   await once(server, 'listening')
   return {
     ...placeOf(server),
@@ -77,11 +77,17 @@ export async function serveInternal(options: InternalOptions): Promise<Internal>
 const isLoaded = (migrations: InternalOptions['migrations']): migrations is Migrations =>
   typeof migrations === 'object' && 'files' in migrations
 
+/** `localhost` may be either loopback, and slotgate asks at this one. */
+const addressOf = (host = 'localhost'): string => (host === 'localhost' ? '127.0.0.1' : host)
+
+/** Every address, in both families, and where what listens there is reached. */
+const EVERYWHERE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '::': '::1' }
+
 /** Where it is reached; what listens everywhere is reached on loopback. */
 function placeOf(server: Server): Pick<Internal, 'url' | 'port'> {
   const { address, port } = server.address() as AddressInfo
-  const host = address === '0.0.0.0' ? '127.0.0.1' : address.includes(':') ? `[${address}]` : address
-  return { url: `http://${host}:${port}`, port }
+  const host = EVERYWHERE[address] ?? address
+  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`, port }
 }
 
 /** One at a time: the lock in the database would do, but two that wait for it would use up the pool. */

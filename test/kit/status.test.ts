@@ -1,13 +1,14 @@
 // The status of a release on a real database, scenario by scenario.
 import { once } from 'node:events'
 import { createServer } from 'node:net'
+import { networkInterfaces } from 'node:os'
 import pg from 'pg'
 import t from 'tap'
 import { startDatabase } from '../../example/database.ts'
 import { ROLE_HEADER } from '../../src/contract.ts'
 import { loadMigrations, readStatus, serveInternal } from '../../src/kit/index.ts'
 import { createTestDatabase } from '../support/postgres.ts'
-import { ask, release, successor, trivial, writeFolder } from './fixture.ts'
+import { ask, release, serve, successor, trivial, writeFolder } from './fixture.ts'
 
 const codes = (problems: { code: string }[]) => problems.map(({ code }) => code)
 
@@ -325,6 +326,23 @@ t.test('an answer is never stored', async (t) => {
   const { url } = await release(t, {})
   for (const path of ['/healthz', '/schema/status', '/nothing']) {
     t.equal((await fetch(url + path)).headers.get('cache-control'), 'no-store', path)
+  }
+})
+
+t.test('what listens on localhost, or everywhere, is reached on loopback', async (t) => {
+  const { databaseUrl, pool } = await release(t, {})
+  const addresses = Object.values(networkInterfaces()).flatMap((those = []) => those)
+  const places = [
+    ['localhost', '127.0.0.1'],
+    ['0.0.0.0', '127.0.0.1'],
+    ...(addresses.some(({ address }) => address === '::1') ? [['::', '[::1]'] as const] : []),
+  ] as const
+  for (const [host, reached] of places) {
+    const { url, internal } = await serve(t, databaseUrl, pool, {}, { host })
+    t.equal(url, `http://${reached}:${internal.port}`)
+    t.equal((await ask(`${url}/healthz`)).status, 200)
+    // Where slotgate asks.
+    t.equal((await ask(`http://127.0.0.1:${internal.port}/healthz`)).status, 200)
   }
 })
 
