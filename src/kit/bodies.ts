@@ -13,11 +13,11 @@ const RUN_FIELDS: Record<keyof RunRequest, FieldKind> = {
 }
 
 /**
- * @param text the body of `POST /migrations/run`; it may be empty
+ * @param text the body of `POST /migrations/run`; it may be empty, or `null`
  * @throws SlotgateError `run_body_invalid`
  */
 export function readRun(text: string): RunRequest {
-  const body = text.trim() === '' ? {} : readObject(text)
+  const body = ['', 'null'].includes(text.trim()) ? {} : readObject(text)
   for (const [name, value] of Object.entries(body)) {
     if (!Object.hasOwn(RUN_FIELDS, name)) throw invalid(`there is no field ${name}`)
     check(name, RUN_FIELDS[name as keyof RunRequest], value)
@@ -33,6 +33,7 @@ export function readClear(text: string): ClearRequest {
   const { version, as, ...more } = readObject(text)
   for (const name of Object.keys(more)) throw invalid(`there is no field ${name}`)
   check('version', 'version', version)
+  if (version === 0) throw invalid('version must be 1 or more: 0 is a database without a migration')
   if (as !== 'applied' && as !== 'undone') throw invalid('as must be "applied" or "undone"')
   return { version: Number(version), as }
 }

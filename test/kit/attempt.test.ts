@@ -261,8 +261,15 @@ t.test('only a version that is applied in part can be cleared, and only by its n
     status: 409,
     json: { code: 'attempt_not_open' },
   })
-  for (const body of [{}, { version: 44 }, { as: 'undone' }, { version: 44, as: 'yes' }]) {
-    t.match(await clear(r44, body), { status: 400, json: { code: 'run_body_invalid' } })
+  const wrong = [
+    {},
+    { version: 44 },
+    { as: 'undone' },
+    { version: 44, as: 'yes' },
+    { version: 0, as: 'undone' },
+  ]
+  for (const body of wrong) {
+    t.match(await clear(r44, body), { status: 400, json: { code: 'run_body_invalid' } }, JSON.stringify(body))
   }
   const r43 = await successor(t, r44, USERS)
   t.match(await clear(r43, { version: 44, as: 'applied' }), {

@@ -204,6 +204,11 @@ t.test('A06: accept_breaks and confirm are understood, and have no effect yet', 
   t.equal((await r1.run({ accept_breaks: ['r0'], confirm: 'one_way_door' })).status, 200)
 })
 
+t.test('a body that is empty, or null, asks for all that is pending', async (t) => {
+  const r1 = await release(t, trivial(1, 1))
+  for (const body of ['', ' ', 'null']) t.match(await r1.run(body), { status: 200, json: { to: 1 } })
+})
+
 t.test('a body is JSON whatever its content type, as curl -d sends it', async (t) => {
   const r2 = await release(t, trivial(1, 2))
   const form = {
