@@ -194,6 +194,10 @@ export class World {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     const exited = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
+    // No teardown runs where this process ends by an error that nobody catches.
+    const end = () => child.kill()
+    process.once('exit', end)
+    child.once('exit', () => process.off('exit', end))
     t.teardown(async () => {
       child.kill('SIGTERM')
       await exited
