@@ -243,6 +243,15 @@ t.test('a git that does not answer is no repository to wait for', async (t) => {
   await t.rejects(hanging, { code: 'repository_unusable', facts: { detail: /no answer within 200 ms/ } })
 })
 
+t.test('a git that tells without end is ended, and no part of it is taken for the whole', async (t) => {
+  const { world, repository } = await createWorld(t)
+  const git = gitIn(repository.folder, world.stateDir)
+  await t.rejects(git(['-c', 'alias.tell=!yes', 'tell']), {
+    code: 'repository_unusable',
+    facts: { detail: /more than 67108864 characters/ },
+  })
+})
+
 t.test('a checkout that slotgate was killed in is cleaned up at the start, and made anew', async (t) => {
   const setup = 'touch half; echo waiting; while test -e "$WORLD/wait"; do sleep 0.05; done; rm half'
   const { world, repository, checkouts, folderOf } = await createWorld(t, { setup })

@@ -6,7 +6,7 @@ import { ENV } from '../../contract.ts'
 import { messageOf, SlotgateError } from '../../errors.ts'
 import { endGroup } from '../proc.ts'
 
-/** A listing of files may be long; what a filter complains of without end fills no memory. */
+/** A listing of files may be long; what tells, or complains, without end fills no memory. */
 const MOST_CHARACTERS = 64 * 1024 * 1024
 
 /** For what is only looked up: longer, and its disk or a network that it needs does not answer. */
@@ -86,8 +86,8 @@ async function runGroup(
   child.once('error', reject)
   child.once('close', resolve)
   const exited = new Promise((resolve) => child.once('exit', resolve))
-  const stdout = textOf(child.stdout)
-  const stderr = textOf(child.stderr)
+  const stderr = tailOf(child.stderr)
+  let stdout = ''
   const stop = async () => {
     if (child.pid === undefined) return
     await endGroup(child.pid, exited, STOPS_WITHIN_MS)
@@ -98,10 +98,20 @@ async function runGroup(
     child.unref()
     resolve(child.exitCode)
   }
+  const isTooLong = () => stdout.length > MOST_CHARACTERS
+  // Without a stream nothing was started.
+  child.stdout?.setEncoding('utf8').on('data', (part: string) => {
+    if (isTooLong()) return
+    stdout += part
+    if (isTooLong()) void stop()
+  })
   signal.addEventListener('abort', stop, { once: true })
   if (signal.aborted) void stop()
   try {
-    return { exitCode: await ended, stdout: stdout(), stderr: stderr() }
+    const exitCode = await ended
+    // A part of it would be taken for the whole.
+    if (isTooLong()) throw new Error(`git told more than ${MOST_CHARACTERS} characters, and was ended`)
+    return { exitCode, stdout, stderr: stderr() }
   } finally {
     signal.removeEventListener('abort', stop)
   }
@@ -111,7 +121,7 @@ async function runGroup(
  * @param stream missing where nothing was started
  * @returns what tells the end of all that has come so far
  */
-function textOf(stream: Readable | undefined): () => string {
+function tailOf(stream: Readable | undefined): () => string {
   let text = ''
   stream?.setEncoding('utf8').on('data', (part: string) => {
     text = (text + part).slice(-MOST_CHARACTERS)
