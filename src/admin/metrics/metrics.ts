@@ -22,12 +22,13 @@ export interface MetricsOptions extends Sources {
 export function createMetrics(options: MetricsOptions): Metrics {
   const history = new History(options.lastFlips)
   void follow(options.feed, history, options.signal)
-  let teller: Promise<() => Promise<string>> | undefined
+  let tell: (() => Promise<string>) | undefined
   return {
     contentType: 'text/plain; version=0.0.4; charset=utf-8',
     async text() {
-      teller ??= import('./prometheus.ts').then(({ createTeller }) => createTeller(options, history))
-      const tell = await teller
+      // Asked for each time: where it cannot be loaded once, it may be the next time.
+      const { createTeller } = await import('./prometheus.ts')
+      tell ??= createTeller(options, history)
       return tell()
     },
   }
