@@ -112,6 +112,8 @@ export class System implements Town {
   #life: Life | null = null
   readonly #journals: Journal[] = []
   #underWay = 0
+  /** How many questions of slotgate were seen to begin. */
+  #questions = 0
   /** What the last life left behind. */
   #disk: Buffer = Buffer.alloc(0)
   #ids = 0
@@ -300,6 +302,10 @@ export class System implements Town {
     await Promise.all(this.#journals.map((journal) => journal.close()))
     for (const app of this.apps) app.end('the run is over')
     await rm(this.#folder, { recursive: true, force: true })
+    const answered = this.apps.reduce((sum, { statuses }) => sum + statuses, 0)
+    // Whoever does not see the questions takes it for quiet while they are under way.
+    if (answered > this.#questions)
+      throw new Error(`${answered} statuses were answered, and only ${this.#questions} questions seen`)
   }
 
   // How it lives and dies.
@@ -468,6 +474,7 @@ export class System implements Town {
     const began = (message: unknown) => {
       const { request } = message as { request: ClientRequest }
       if (!request.hasHeader(ROLE_HEADER)) return
+      this.#questions += 1
       this.#underWay += 1
       request.once('close', () => {
         this.#underWay -= 1
