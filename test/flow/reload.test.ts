@@ -46,6 +46,7 @@ t.test('a reload takes over what it can, says what it cannot, and leaves alone w
   })
 
   await t.test('a changed config is taken over as far as it can be, and what cannot is said', async (t) => {
+    await world.deploy('r42')
     world.service = ['previous: stop', 'path_prefix: /elsewhere']
     await world.writeConfig()
     t.match(await reload(takenOver), /path_prefix changed; that takes a restart/)
