@@ -4,7 +4,7 @@ import { otherSlot, type SlotName } from '../contract.ts'
 import type { Journal } from '../journal/file.ts'
 import { type ServiceState, stateOf } from '../journal/record.ts'
 import type { Logger } from '../log.ts'
-import type { Driver } from '../slots/drivers/driver.ts'
+import type { Driver, Instance } from '../slots/drivers/driver.ts'
 import type { Occupants } from '../slots/occupants.ts'
 import type { Table } from '../slots/table.ts'
 import type { DataPlane, ExchangeCounts } from './data-plane.ts'
@@ -66,4 +66,10 @@ export function rollbackTargets(service: Service): string[] {
   if (service.driver.boots) return previous
   const idle = service.occupants.get(idleSlot(service))?.release
   return previous.filter((release) => release === idle)
+}
+
+/** What runs in the idle slot, if a rollback could go to it; it can be asked itself whether it fits. */
+export function formerRunning(service: Service): Instance | null {
+  const instance = service.occupants.get(idleSlot(service))?.instance
+  return instance && rollbackTargets(service).includes(instance.release) ? instance : null
 }

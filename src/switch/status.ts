@@ -5,8 +5,8 @@ import { judge, type Reading } from '../gate/judge.ts'
 import { readStatus } from '../gate/read.ts'
 import { recordedRange } from '../journal/record.ts'
 import { urlOf } from '../slots/ask.ts'
-import { doorNow } from './door.ts'
-import { idleSlot, recorded, type Service } from './service.ts'
+import { asParty, doorNow } from './door.ts'
+import { formerRunning, idleSlot, recorded, type Service } from './service.ts'
 import { bakeView } from './trial.ts'
 import type { SchemaView, ServiceStatus, SlotView } from './types.ts'
 
@@ -16,9 +16,11 @@ const READ_WITHIN_MS = 1_000
 export async function statusOf(service: Service): Promise<ServiceStatus> {
   const { name, config, table, index, lock, drains, pause } = service
   const pointer = table.pointer(index)
+  const idle = idleSlot(service)
+  const former = formerRunning(service)
   const readings = await Promise.all(SLOTS.map((slot) => readSlot(service, slot)))
   const view = (slot: SlotName) => slotView(service, slot, readings[SLOTS.indexOf(slot)] ?? null)
-  const idle = idleSlot(service)
+  const idleReading = readings[SLOTS.indexOf(idle)] ?? null
   const liveReading = pointer.slot ? (readings[SLOTS.indexOf(pointer.slot)] ?? null) : null
   const current = liveReading?.ok ? liveReading.status.current_schema_version : null
   return {
@@ -26,7 +28,7 @@ export async function statusOf(service: Service): Promise<ServiceStatus> {
     generation: pointer.generation,
     live: pointer.slot && view(otherSlot(idle)),
     idle: view(idle),
-    door: doorNow(service, current, readings[SLOTS.indexOf(idle)] ?? null),
+    door: doorNow(service, current, former && idleReading && asParty(former, idleReading)),
     operation: lock.current,
     draining: drains.views(),
     paused: pause.view(),

@@ -1,13 +1,13 @@
 // The watch: between switches it asks the live release, and the former one while it still runs, where the schema is,
 // and says what has changed. It never switches: a verdict takes no traffic from a release that serves.
 import { type Facts, messageOf } from '../errors.ts'
-import type { Reading } from '../gate/judge.ts'
+import type { Party, Reading } from '../gate/judge.ts'
 import { waitFor } from '../wait.ts'
 import { askable, liveAskable } from './ask.ts'
-import { doorNow } from './door.ts'
+import { asParty, doorNow } from './door.ts'
 import { type Fit, fitOf } from './fit.ts'
 import { type Notice, say } from './say.ts'
-import { idleSlot, recorded, rollbackTargets, type Service } from './service.ts'
+import { formerRunning, recorded, type Service } from './service.ts'
 
 /** How often a service without schema is looked at, in case a reload gives it one. */
 const OFF_INTERVAL_MS = 5_000
@@ -32,28 +32,29 @@ async function look(service: Service): Promise<void> {
   const { schema } = service.config
   if (!live || schema === 'off') return
   const read = () => Promise.all([live.read(schema.withinMs), readFormer(service)])
-  let [reading, idle] = await read()
+  let [reading, former] = await read()
   // What commits between the two would close the door at a version at which it is open: only one of them has seen it.
-  if (differ(reading, idle)) [reading, idle] = await read()
+  if (differ(reading, former)) [reading, former] = await read()
   // A switch makes these readings void: they may be of the release that left.
   const isVoid = () => closing.aborted || table.pointer(index).generation !== generation
   const fit = fitOf({ ...live, reading })
   if (fit === null || isVoid()) return
-  for (const { level, notice, facts } of changes(service, live.release, fit, idle)) {
+  for (const { level, notice, facts } of changes(service, live.release, fit, former)) {
     if (!isVoid()) await say(service, level, notice, facts)
   }
 }
 
-const differ = (one: Reading, other: Reading | null): boolean =>
-  one.ok && !!other?.ok && one.status.current_schema_version !== other.status.current_schema_version
+const differ = (live: Reading, former: Party | null): boolean =>
+  live.ok &&
+  !!former?.reading.ok &&
+  live.status.current_schema_version !== former.reading.status.current_schema_version
 
-/** What the release says that a rollback would go to, if its process still is in the idle slot. */
-async function readFormer(service: Service): Promise<Reading | null> {
+/** What a release that a rollback could go to says, if its process still is in the idle slot. */
+async function readFormer(service: Service): Promise<Party | null> {
   const { schema } = service.config
-  const occupant = service.occupants.get(idleSlot(service))
-  const isFormer = occupant?.release === rollbackTargets(service)[0]
-  if (!isFormer || !occupant?.instance || schema === 'off') return null
-  return askable(service, occupant.instance, 'idle').read(schema.withinMs)
+  const former = formerRunning(service)
+  if (!former || schema === 'off') return null
+  return asParty(former, await askable(service, former, 'idle').read(schema.withinMs))
 }
 
 interface Change {
@@ -67,10 +68,10 @@ function changes(
   service: Service,
   release: string,
   { current, reason: misfit }: Fit,
-  idle: Reading | null,
+  former: Party | null,
 ): Change[] {
   const { version, liveFits, doorOpen } = recorded(service).watched
-  const { open, to, code: cause, sentence: detail } = doorNow(service, current, idle)
+  const { open, to, code: cause, sentence: detail } = doorNow(service, current, former)
   const found: Change[] = []
   const add = (level: Change['level'], notice: Notice, facts: Facts) =>
     found.push({ level, notice, facts: { release, ...facts } })

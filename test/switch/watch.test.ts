@@ -157,6 +157,29 @@ t.test('a migration applied in part closes the door too: the former release says
   t.match((await world.status()).door, { open: false, code: 'schema_dirty', evidence: 'probed' })
 })
 
+t.test('one before the former release, staged anew, says itself that it does not fit', async (t) => {
+  const world = await World.create(t, 43)
+  world.service = [OFTEN]
+  await world.addRelease('r41', { min: 40, max: 44 })
+  await world.addRelease('r42', { min: 41, max: 43 })
+  await world.addRelease('r43', { min: 42, max: 44 })
+  await world.start(t)
+  for (const release of ['r41', 'r42', 'r43']) t.match(await world.deploy(release), { status: 200 })
+  await world.migrate(44)
+  await lookTwice(world)
+  t.match((await world.status()).door, { open: true, to: 'r41', evidence: 'recorded' })
+  await world.addRelease('r41', { min: 40, max: 44, status: { compatible: false } })
+  t.match(await world.stage('r41'), { status: 200 })
+  await lookTwice(world)
+  const closed = { open: false, to: 'r41', code: 'schema_declared_incompatible', evidence: 'probed' }
+  t.match((await world.status()).door, closed)
+  t.match(
+    await last(world, 'rollback_door_closed'),
+    { to: 'r41', cause: closed.code },
+    'and so does the watch',
+  )
+})
+
 t.test(
   'a live release that cannot be read is no change, nor is one whose migration still runs',
   async (t) => {
