@@ -60,6 +60,12 @@ t.test('a request that is cut somewhere reaches the relay in as many pieces', as
 
 const outcomeOf = ({ answers }: Played) => answers.map(({ status }) => status).join(' ')
 
+/** Those that follow each other on one connection are all cut, which is seen only here if the relay was busy. */
+const judgeApart = (played: readonly Played[]): string[] =>
+  played
+    .filter(({ play, apart }) => play.copies !== undefined && play.copies > 1 && apart < play.cuts.length)
+    .map(({ play, apart }) => `${apart} of ${play.cuts.length} pieces were read by themselves`)
+
 /** How the client fares must not depend on how its bytes were cut. */
 function judgeSame([whole, ...cut]: [Played, ...Played[]]): string[] {
   const wanted = ({ play: { copies = 1 } }: Played) => Array(copies).fill(outcomeOf(whole)).join(' ')
@@ -76,7 +82,7 @@ for (const group of [...new Set(REQUESTS.map((one) => one.group))].sort()) {
     const world = await startWorld(t)
     for (const vector of REQUESTS.filter((one) => one.group === group)) {
       const played = await playCut(world, vector)
-      const problems = [...judgeSame(played), ...(await judge(world, vector, played))]
+      const problems = [...judgeSame(played), ...judgeApart(played), ...(await judge(world, vector, played))]
       t.same(problems.slice(0, 5), [], `${vector.name}: ${played.length} connections`)
     }
   })
