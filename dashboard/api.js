@@ -55,13 +55,17 @@ export class Api {
    * @returns {Promise<T>}
    * @throws {Refused | Unanswered}
    */
-  async get(path) {
-    const signal = AbortSignal.timeout(ANSWERS_WITHIN_MS)
-    try {
-      return await (await this.#send('GET', path, { signal })).json()
-    } catch (error) {
-      throw signal.aborted ? new Unanswered() : error
-    }
+  get(path) {
+    return this.#ask('GET', path)
+  }
+
+  /**
+   * @param {string} publicKey of a pair of the caller's, in base64
+   * @returns {Promise<{ key: { id: string } }>} under which id it may read
+   * @throws {Refused | Unanswered}
+   */
+  lend(publicKey) {
+    return this.#ask('POST', '/v1/keys/ephemeral', JSON.stringify({ public_key: publicKey }))
   }
 
   /**
@@ -131,6 +135,21 @@ export class Api {
       rest = lines.pop() ?? ''
       // slotgate writes each event into one such line.
       for (const line of lines) if (line.startsWith('data: ')) yield JSON.parse(line.slice('data: '.length))
+    }
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {string} [body]
+   * @throws {Refused | Unanswered}
+   */
+  async #ask(method, path, body) {
+    const signal = AbortSignal.timeout(ANSWERS_WITHIN_MS)
+    try {
+      return await (await this.#send(method, path, { signal, ...(body && { body }) })).json()
+    } catch (error) {
+      throw signal.aborted ? new Unanswered() : error
     }
   }
 

@@ -59,6 +59,13 @@ function showConnection(state) {
 /** What ends with the key. */
 let session = new AbortController()
 
+/** @returns {AbortSignal} that of its end */
+function beginSession() {
+  session.abort()
+  session = new AbortController()
+  return session.signal
+}
+
 /** @param {string} [message] why */
 function signIn(message) {
   session.abort()
@@ -69,7 +76,7 @@ function signIn(message) {
     createSignIn(async (key) => {
       const view = await viewOf(new Api(key))
       await keep(key)
-      await open(key, view)
+      await open(key, view, beginSession())
     }, message),
   )
 }
@@ -91,6 +98,7 @@ async function heard(answer, refused) {
   try {
     return await answer
   } catch (error) {
+    if (error instanceof Unanswered) throw error
     if (!(error instanceof Refused)) throw new Error(sentenceOf(error))
     const { code, detail, hint } = error.problem
     throw new Error([code === 'signature_refused' ? refused : detail, hint].filter(Boolean).join(' '))
@@ -119,7 +127,7 @@ async function keyFromAddress() {
   const brought = await importPrivateKey(fromBase64(said.get('key') ?? ''), id)
   const { privateKey, publicKey } = await generatePair()
   const { key } = await heard(
-    new Api(brought).post('/v1/keys/ephemeral', { public_key: publicKey }),
+    new Api(brought).lend(publicKey),
     'The key in the address has been used, or its time is over.',
   )
   return { id: key.id, algorithm: 'ed25519', cryptoKey: privateKey }
@@ -148,9 +156,31 @@ async function begin() {
     // Whoever was asked for one meanwhile has loaded one.
     if (session !== before) return
     if (!key) return signIn()
-    await open(key, await viewOf(new Api(key)))
+    await enter(key, beginSession())
   } catch (error) {
     signIn(error instanceof Error ? error.message : String(error))
+  }
+}
+
+/**
+ * Where slotgate hangs, the key is still a good one: it is tried again.
+ *
+ * @param {SigningKey} key
+ * @param {AbortSignal} signal of the session
+ */
+async function enter(key, signal) {
+  while (!signal.aborted) {
+    try {
+      const view = await viewOf(new Api(key))
+      if (!signal.aborted) await open(key, view, signal)
+      return
+    } catch (error) {
+      if (!(error instanceof Unanswered)) throw error
+      if (signal.aborted) return
+      showConnection('lost')
+      main.replaceChildren(el('p', { class: 'bad', role: 'alert' }, error.message))
+      await new Promise((resolve) => setTimeout(resolve, COME_BACK_MS))
+    }
   }
 }
 
@@ -166,10 +196,9 @@ async function keptKey() {
 /**
  * @param {SigningKey} key
  * @param {KeyView} view
+ * @param {AbortSignal} signal of the session
  */
-async function open(key, view) {
-  session = new AbortController()
-  const { signal } = session
+async function open(key, view, signal) {
   const api = new Api(key)
   showWhose(view)
   if (!view.allow.includes('read'))

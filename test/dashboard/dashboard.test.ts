@@ -407,11 +407,26 @@ t.test('a slotgate that hangs is told from one with nothing to say', { skip }, a
   await page.locator('#connection[data-state=live]').waitFor()
   const told = page.getByRole('alert').getByText('slotgate has not answered within 10 s.')
   t.equal(await told.count(), 0)
+  const another = async () => {
+    const tab = await page.context().newPage()
+    await tab.goto(world.adminUrl)
+    await tab.locator('.service').waitFor()
+    return { tab, told: tab.getByRole('alert').getByText('slotgate has not answered within 10 s.') }
+  }
+  const [begun, brought] = [await another(), await another()]
+  const asksForKey = (tab: Page) => tab.getByRole('heading', { name: 'This page needs a key' }).isVisible()
   process.kill(pid, 'SIGSTOP')
   t.teardown(() => process.kill(pid, 'SIGCONT'))
-  await told.waitFor()
+  const begin = (hash: string) => location.assign(hash)
+  await begun.tab.evaluate(begin, '#again')
+  const key = (await readFile(keyFileOf(world), 'utf8')).replace(/-----.*-----|\s/g, '')
+  await brought.tab.evaluate(begin, `#${new URLSearchParams({ id: 'desk', key })}`)
+  await Promise.all([told, begun.told, brought.told].map((sentence) => sentence.waitFor()))
+  t.equal(await asksForKey(begun.tab), false, 'it has one')
+  t.equal(await asksForKey(brought.tab), true, 'that of the address may be used up')
   process.kill(pid, 'SIGCONT')
   await told.waitFor({ state: 'detached' })
+  await begun.tab.locator('.service').waitFor()
 })
 
 t.test('a tab that nobody looks at asks nothing, and catches up', { skip }, async (t) => {
