@@ -17,6 +17,9 @@ const READ_WITHIN_MS = 15_000
 /** A stream gives a sign of life every 15 s. */
 const SILENT_MS = 45_000
 
+/** From then on the system asks the other end of a silent connection whether it is still there. */
+const KEEP_ALIVE_MS = 60_000
+
 const STREAM_TYPE = 'text/event-stream'
 /** slotgate writes each event into one such line. */
 const DATA = 'data: '
@@ -108,7 +111,9 @@ export class AdminClient {
     // A deploy takes as long as the app's setup and boot take; slotgate has the deadlines.
     const silentMs = method === 'POST' ? 0 : isStream ? SILENT_MS : READ_WITHIN_MS
     const connected = url.protocol === 'https:' ? 'secureConnect' : 'connect'
-    call.once('socket', (socket) => socket.once(connected, () => socket.setTimeout(silentMs)))
+    call.once('socket', (socket) =>
+      socket.once(connected, () => socket.setTimeout(silentMs).setKeepAlive(true, KEEP_ALIVE_MS)),
+    )
     call.end(body)
     try {
       return await answerTo(call)

@@ -1,7 +1,7 @@
 // Whether each command makes the right call of a real admin server, and ends with the right exit code.
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer as createHttpServer } from 'node:http'
-import { type AddressInfo, createServer } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { SlotgateError } from '../../src/errors.ts'
@@ -27,6 +27,7 @@ import {
   status,
   switched,
 } from '../admin/door.ts'
+import { eventually } from '../support/turns.ts'
 import { openDesk, run } from './terminal.ts'
 
 const actor = { actor: 'ops' }
@@ -342,12 +343,34 @@ t.test('nobody at the address', async (t) => {
     })
   })
 
+  await t.test(
+    'because its machine has died under a call, is noticed after a minute',
+    { skip: process.platform !== 'linux' && 'the timers of a connection are in /proc' },
+    async (t) => {
+      const silent = createServer((socket) =>
+        socket.once('data', async () => {
+          t.ok(await eventually(() => asksAfter(socket) <= 60))
+          socket.destroy()
+        }),
+      )
+      await withServer(t, silent, (port) => at(`127.0.0.1:${port}`))
+    },
+  )
+
   await t.test('because the address is none', async (t) => {
     for (const admin of ['ftp://127.0.0.1', 'http://127.0.0.1/x', 'http://u@127.0.0.1', '::']) {
       t.match(await at(admin), { code: 2, stderr: `${admin} is not the address of an admin API.` })
     }
   })
 })
+
+/** @returns the seconds until the other end of a silent connection asks whether this one is still there */
+function asksAfter({ remotePort = 0, localPort = 0 }: Socket): number {
+  const end = (port: number) => `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  const timer = new RegExp(`${end(remotePort)} ${end(localPort)} \\S+ \\S+ 02:(\\S+)`)
+  const hundredths = timer.exec(readFileSync('/proc/net/tcp', 'latin1'))?.[1]
+  return hundredths === undefined ? Number.POSITIVE_INFINITY : Number.parseInt(hundredths, 16) / 100
+}
 
 async function withServer<T>(
   t: Test,
