@@ -75,7 +75,7 @@ export class AdminClient {
       for await (const line of linesOf(response))
         if (line.startsWith(DATA)) yield JSON.parse(line.slice(DATA.length))
     } catch (error) {
-      throw this.#unreachable(error, 'GET')
+      throw this.#lost(error, 'GET')
     }
   }
 
@@ -111,14 +111,18 @@ export class AdminClient {
     // A deploy takes as long as the app's setup and boot take; slotgate has the deadlines.
     const silentMs = method === 'POST' ? 0 : isStream ? SILENT_MS : READ_WITHIN_MS
     const connected = url.protocol === 'https:' ? 'secureConnect' : 'connect'
+    let isSent = false
     call.once('socket', (socket) =>
-      socket.once(connected, () => socket.setTimeout(silentMs).setKeepAlive(true, KEEP_ALIVE_MS)),
+      socket.once(connected, () => {
+        isSent = true
+        socket.setTimeout(silentMs).setKeepAlive(true, KEEP_ALIVE_MS)
+      }),
     )
     call.end(body)
     try {
       return await answerTo(call)
     } catch (error) {
-      throw this.#unreachable(error, method)
+      throw isSent ? this.#lost(error, method) : this.#unreachable(error)
     }
   }
 
@@ -133,7 +137,7 @@ export class AdminClient {
     try {
       return await text(response)
     } catch (error) {
-      throw this.#unreachable(error, method)
+      throw this.#lost(error, method)
     }
   }
 
@@ -145,15 +149,18 @@ export class AdminClient {
     }
   }
 
-  #unreachable(error: unknown, method: string): Failure {
+  /** How a call ended that was sent. */
+  #lost(error: unknown, method: string): Failure {
+    if (String((error as NodeJS.ErrnoException).code).startsWith('HPE_'))
+      return this.#stranger('what it answered is not HTTP')
+    if (method === 'GET') return this.#unreachable(error)
+    return new Failure(EXIT.unreachable, `slotgate's admin at ${this.origin} went away before it answered.`, [
+      'Whether the call took effect is in the journal: slotgate history, slotgate status.',
+    ])
+  }
+
+  #unreachable(error: unknown): Failure {
     const { code = '', syscall } = error as NodeJS.ErrnoException
-    if (CUT.includes(code) && method === 'POST') {
-      return new Failure(
-        EXIT.unreachable,
-        `slotgate's admin at ${this.origin} went away before it answered.`,
-        ['Whether the call took effect is in the journal: slotgate history, slotgate status.'],
-      )
-    }
     // Node calls an end in the middle a reset, too, but no call of the system said so.
     const isEnd = code === 'ECONNRESET' && syscall === undefined
     const why = isEnd ? NO_ANSWER : (WHY[code] ?? messageOf(error))
@@ -172,9 +179,6 @@ export class AdminClient {
     ])
   }
 }
-
-/** How a connection that was there ends before its time. */
-const CUT: readonly string[] = ['ECONNRESET', 'EPIPE']
 
 const NO_ANSWER = 'the connection was closed without an answer'
 

@@ -340,6 +340,24 @@ t.test('nobody at the address', async (t) => {
         code: 5,
         stderr: '(the connection was closed without an answer)',
       })
+      t.match(await at(`127.0.0.1:${port}`), { code: 5, stderr: 'slotgate history' })
+    })
+  })
+
+  await t.test('before the call is sent is told how to mend it', async (t) => {
+    const cutting = createServer((socket) => socket.once('data', () => socket.destroy()))
+    await withServer(t, cutting, async (port) => {
+      const { code, stderr } = await at(`https://127.0.0.1:${port}`)
+      t.equal(code, 5)
+      t.match(stderr, /^Cannot reach/)
+      t.match(stderr, '--ca FILE or SLOTGATE_CA')
+    })
+  })
+
+  await t.test('but something that does not speak HTTP is told as that', async (t) => {
+    const other = createServer((socket) => socket.once('data', () => socket.end('SSH-2.0-OpenSSH_9.6\r\n')))
+    await withServer(t, other, async (port) => {
+      t.match(await at(`127.0.0.1:${port}`), { code: 5, stderr: 'what it answered is not HTTP' })
     })
   })
 
