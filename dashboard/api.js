@@ -28,7 +28,14 @@ export class Refused extends Error {
 }
 
 /** slotgate said nothing. */
-export class Unanswered extends Error {
+export class Unheard extends Error {
+  constructor(sentence = 'slotgate cannot be reached.') {
+    super(sentence)
+  }
+}
+
+/** It is there, and hangs. */
+export class Unanswered extends Unheard {
   constructor() {
     super(`slotgate has not answered within ${ANSWERS_WITHIN_MS / 1000} s.`)
   }
@@ -39,7 +46,7 @@ export class Unanswered extends Error {
  * @returns {string} a sentence for who waits for what it was to bring
  */
 export const sentenceOf = (error) =>
-  error instanceof Refused || error instanceof Unanswered ? error.message : 'slotgate cannot be reached.'
+  (error instanceof Refused || error instanceof Unheard ? error : new Unheard()).message
 
 export class Api {
   #key
@@ -53,7 +60,7 @@ export class Api {
    * @template T
    * @param {string} path
    * @returns {Promise<T>}
-   * @throws {Refused | Unanswered}
+   * @throws {Refused | Unheard}
    */
   get(path) {
     return this.#ask('GET', path)
@@ -62,7 +69,7 @@ export class Api {
   /**
    * @param {string} publicKey of a pair of the caller's, in base64
    * @returns {Promise<{ key: { id: string } }>} under which id it may read
-   * @throws {Refused | Unanswered}
+   * @throws {Refused | Unheard}
    */
   lend(publicKey) {
     return this.#ask('POST', '/v1/keys/ephemeral', JSON.stringify({ public_key: publicKey }))
@@ -142,14 +149,15 @@ export class Api {
    * @param {string} method
    * @param {string} path
    * @param {string} [body]
-   * @throws {Refused | Unanswered}
+   * @throws {Refused | Unheard}
    */
   async #ask(method, path, body) {
     const signal = AbortSignal.timeout(ANSWERS_WITHIN_MS)
     try {
       return await (await this.#send(method, path, { signal, ...(body && { body }) })).json()
     } catch (error) {
-      throw signal.aborted ? new Unanswered() : error
+      if (error instanceof Refused) throw error
+      throw signal.aborted ? new Unanswered() : new Unheard()
     }
   }
 

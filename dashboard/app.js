@@ -1,5 +1,5 @@
 // The dashboard: finds a key, and shows live what slotgate does. Everything it knows comes from signed calls.
-import { Api, Refused, sentenceOf, Unanswered } from './api.js'
+import { Api, Refused, Unanswered, Unheard } from './api.js'
 import { el, icon, show } from './dom.js'
 import { createHistory } from './history.js'
 import { forgetKey, loadKey, saveKey } from './keys.js'
@@ -98,8 +98,7 @@ async function heard(answer, refused) {
   try {
     return await answer
   } catch (error) {
-    if (error instanceof Unanswered) throw error
-    if (!(error instanceof Refused)) throw new Error(sentenceOf(error))
+    if (!(error instanceof Refused)) throw error
     const { code, detail, hint } = error.problem
     throw new Error([code === 'signature_refused' ? refused : detail, hint].filter(Boolean).join(' '))
   }
@@ -163,7 +162,7 @@ async function begin() {
 }
 
 /**
- * Where slotgate hangs, the key is still a good one: it is tried again.
+ * Where slotgate hangs, or is away, the key is still a good one: it is tried again.
  *
  * @param {SigningKey} key
  * @param {AbortSignal} signal of the session
@@ -175,7 +174,7 @@ async function enter(key, signal) {
       if (!signal.aborted) await open(key, view, signal)
       return
     } catch (error) {
-      if (!(error instanceof Unanswered)) throw error
+      if (!(error instanceof Unheard)) throw error
       if (signal.aborted) return
       showConnection('lost')
       main.replaceChildren(el('p', { class: 'bad', role: 'alert' }, error.message))
