@@ -304,8 +304,8 @@ export const ERRORS = {
     409,
     'switch',
     'client',
-    'Release {release} does not run in a slot of {service}, and slotgate does not boot releases for it.',
-    'Start it in the idle slot, stage it, then try again.',
+    'Release {release} does not run, or is not healthy, in the idle slot of {service}, and slotgate cannot boot it again.',
+    'Where something else runs the slots, start it in the idle one and stage it. Where releases share one folder, put its code back there and deploy it.',
   ),
   journal_write_failed: entry(
     503,

@@ -9,7 +9,7 @@ import { bootAloud } from './boot.ts'
 import type { Candidate } from './flip.ts'
 import type { Progress } from './lock.ts'
 import { raise } from './say.ts'
-import { idleSlot, recorded, type Service } from './service.ts'
+import { idleSlot, recorded, rollbackTargets, type Service } from './service.ts'
 import { switchOver } from './switch-over.ts'
 import type { CallContext, SwitchResult } from './types.ts'
 
@@ -61,7 +61,7 @@ type Found = { refused: Verdict } | { running: Candidate } | { rehearse: string 
 
 async function findTarget(service: Service, to: string | undefined, progress: Progress): Promise<Found> {
   const { live, previous, wasLive, ranges } = recorded(service)
-  const release = to ?? previous[0]
+  const release = to ?? rollbackTargets(service)[0] ?? previous[0]
   if (release === undefined || !live) return { refused: noPrevious(null) }
   if (release === live.release) throw new SlotgateError('already_live', { service: service.name, release })
   if (!wasLive.includes(release)) {
@@ -88,7 +88,7 @@ async function runningTarget(service: Service, release: string): Promise<Candida
     const problem = await checkHealth(instance.internal, service.config.health, 'idle')
     if (problem === null) return { occupant, instance }
   }
-  if (!service.driver.boots)
+  if (!service.driver.bootsEarlier)
     throw new SlotgateError('release_not_running', { service: service.name, release })
   return null
 }

@@ -58,14 +58,14 @@ export function idleSlot({ table, index, config }: Service): SlotName {
 }
 
 /**
- * What a rollback could go to, newest first: any release that was live before, or, where slotgate does not boot the
- * releases, the one that still runs.
+ * What a rollback could go to, newest first: any release that was live before, or, where none of them can be booted
+ * again, the one that still runs.
  */
 export function rollbackTargets(service: Service): string[] {
   const { previous } = recorded(service)
-  if (service.driver.boots) return previous
-  const idle = service.occupants.get(idleSlot(service))?.release
-  return previous.filter((release) => release === idle)
+  if (service.driver.bootsEarlier) return previous
+  const running = service.occupants.get(idleSlot(service))?.instance?.release
+  return previous.filter((release) => release === running)
 }
 
 /** What runs in the idle slot, if a rollback could go to it; it can be asked itself whether it fits. */

@@ -141,6 +141,39 @@ t.test(
   },
 )
 
+t.test('where releases share one folder, only one that still runs can be gone back to', async (t) => {
+  const world = await World.create(t)
+  world.driver = ['driver: process', 'cwd: releases/here']
+  for (const [release, max] of [
+    ['r41', 43],
+    ['r42', 44],
+  ] as const) {
+    await world.addRelease('here', { min: 41, max })
+    if (release === 'r41') await world.start(t)
+    t.match(await world.deploy(release), { status: 200 })
+  }
+  const { idle, door } = await world.status()
+  t.match({ idle, door }, { idle: { release: 'r41', schema: { max: 43 } }, door: { open: true, to: 'r41' } })
+  t.match(await world.rollback(), { status: 200 })
+  t.match((await world.status()).live, { release: 'r41', pid: idle.pid })
+
+  t.match(await world.deploy('r42'), { status: 200 })
+  t.match(await world.stage('r43'), { status: 200 })
+  t.match((await world.status()).door, { open: false, to: null, code: 'no_previous_release' })
+  const refused = { status: 409, body: { code: 'release_not_running', hint: /put its code back/ } }
+  t.match(await world.check('rollback', 'r41'), refused)
+  t.match(await world.rollback('r41'), refused)
+  t.match(await world.rollback(), refused)
+  t.match((await world.status()).live, { release: 'r42' }, 'the code of today is not live as r41')
+
+  t.match(await world.deploy('r41'), { status: 200 }, 'that it is r41 is the word of whoever deploys it')
+
+  t.match(await world.deploy('r43'), { status: 200 })
+  t.match(await world.stage('r42'), { status: 200 })
+  t.match((await world.status()).door, { open: true, to: 'r42' })
+  t.match(await world.rollback(), { status: 200, body: { live: { release: 'r42' } } }, 'past r41')
+})
+
 t.test(
   'B10: a refused rehearsal is asked and gone again, its ports are free, and live never noticed',
   async (t) => {

@@ -27,6 +27,7 @@ let ports = 40_000
 
 const BOOTS = {
   boots: true,
+  bootsEarlier: true,
   isFixed: false,
   identify: async (name: string) => name,
   find: async () => null,

@@ -25,6 +25,7 @@ export interface CheckoutsOptions {
 const COMPLETE = '.complete'
 
 export class Checkouts implements Source {
+  readonly hasOwnFolders = true
   readonly #options: CheckoutsOptions
   readonly #git: Git
   readonly #home: string

@@ -26,7 +26,7 @@ import {
 import { Container, type ContainerState, inspect, removeContainer, stopContainer } from './container.ts'
 import type { BootRequest, Driver, Instance } from './driver.ts'
 import { type Engine, EngineRefusal, engineAt, isGone } from './engine.ts'
-import { identifyByName, withRelease } from './source.ts'
+import { differWithRelease, identifyByName, withRelease } from './source.ts'
 
 /** A leftover serves nobody any more; it gets a moment to end what it does. */
 const END_WITHIN_MS = 5_000
@@ -68,8 +68,11 @@ export function createDockerDriver(options: DockerDriverOptions): Driver {
     keep = null
   }
 
+  const { image, command = [], volumes } = options.releases
+
   return {
     boots: true,
+    bootsEarlier: differWithRelease([image, ...command, ...volumes]),
     isFixed: false,
     identify: identifyByName,
     async boot(request) {

@@ -41,6 +41,11 @@ export interface Driver {
   /** Whether it can boot releases; if not, only what runs in the slots can be switched to. */
   readonly boots: boolean
   /**
+   * Whether an earlier release can be booted again: its id decides which code that is. Where all releases share one folder,
+   * say, it would be the code of today under the name of the earlier one.
+   */
+  readonly bootsEarlier: boolean
+  /**
    * What runs in a slot before anything was booted: where something else runs the slots, the slot as it is; else the very
    * process that an earlier slotgate booted for it. Nobody has asked yet whether it is healthy.
    *

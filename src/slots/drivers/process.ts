@@ -33,7 +33,7 @@ import {
   loopback,
 } from './boot.ts'
 import type { BootRequest, Driver, Instance } from './driver.ts'
-import { type Source, withRelease } from './source.ts'
+import { differWithRelease, type Source, withRelease } from './source.ts'
 
 /** The groups that run now. However this process ends, short of a kill -9, none of them outlives it. */
 const groups = new Set<number>()
@@ -65,6 +65,7 @@ interface Running {
 export function createProcessDriver(options: ProcessDriverOptions): Driver {
   return {
     boots: true,
+    bootsEarlier: options.source.hasOwnFolders || differWithRelease(options.releases.command),
     isFixed: false,
     identify: (name) => options.source.identify(name),
     boot: (request) => bootProcess(options, request),

@@ -6,6 +6,8 @@ import type { Journal } from '../../journal/file.ts'
 
 /** What a driver is given to find the files of a release, and to get them ready. */
 export interface Source {
+  /** Whether each release has a folder of its own. */
+  readonly hasOwnFolders: boolean
   /**
    * @param name what a caller calls a release
    * @returns its release id
@@ -32,12 +34,17 @@ export async function identifyByName(name: string): Promise<string> {
 /** `{release}` in what the config says stands for the release id. */
 export const withRelease = (text: string, release: string): string => text.replaceAll('{release}', release)
 
+/** Whether it differs with the release which of these is run. */
+export const differWithRelease = (texts: readonly string[]): boolean =>
+  texts.some((text) => text.includes('{release}'))
+
 /**
  * Releases that somebody puts into folders.
  *
  * @param cwd absolute, with `{release}` in it; the journal says for which of them `setup` has ended well
  */
 export const folderSource = (cwd: string, service: string, journal: Journal): Source => ({
+  hasOwnFolders: differWithRelease([cwd]),
   identify: identifyByName,
   async prepare(release, setUp) {
     const folder = withRelease(cwd, release)

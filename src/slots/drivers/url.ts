@@ -15,6 +15,7 @@ export interface UrlDriverOptions {
 export function createUrlDriver({ slots, health }: UrlDriverOptions): Driver {
   return {
     boots: false,
+    bootsEarlier: false,
     isFixed: false,
     identify: identifyByName,
     find: async (release, slot) => toInstance(release, slots[slot]),

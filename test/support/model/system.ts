@@ -362,6 +362,7 @@ export class System implements Town {
   #driverOf(life: Pick<Life, 'isOver'>): Driver {
     return {
       boots: true,
+      bootsEarlier: true,
       isFixed: false,
       find: async () => null,
       identify: async (name) => name,
