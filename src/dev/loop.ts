@@ -49,6 +49,7 @@ export class Loop {
   readonly #options: LoopOptions
   readonly #name: string
   readonly #learner: Learner
+  readonly #wereLive = new Set<string>()
   #standing: Standing = { live: null, refused: null, pending: [] }
   #releases = 0
   /** Of which migrations it was last said that they have not run. */
@@ -101,12 +102,13 @@ export class Loop {
     this.#wish(async () => {
       const { screen, control } = this.#options
       const { idle, live } = await this.#status()
-      const isFormer = idle.state === 'running' && idle.release !== this.#standing.refused?.release
-      if (!live || !isFormer || idle.release === null) {
+      const { release, state } = idle
+      // What was refused or called off may run there as well, and has never been live.
+      const isFormer = state === 'running' && release !== null && this.#wereLive.has(release)
+      if (!live || !isFormer) {
         screen.warn('There is no way back: the code before runs no more. Undo the change in the editor.')
         return
       }
-      const { release } = idle
       try {
         await this.#switch(() => control.rollback(this.#name, release, { actor: ACTOR }))
         screen.done(`${release} is live again, until the next change`)
@@ -245,6 +247,7 @@ export class Loop {
 
   #tell(standing: Standing): void {
     this.#standing = standing
+    if (standing.live !== null) this.#wereLive.add(standing.live)
     this.#options.onStanding(standing)
   }
 }

@@ -188,6 +188,21 @@ t.test(
       t.equal((await dev.get()).text, 'three')
     })
 
+    await t.test('that roll back while new code is asked do not go to that', async (t) => {
+      const held = `createServer(async (request, response) => {
+        if (request.url === '/schema/status') writeFileSync('.git/asked', '')
+        while (request.url === '/schema/status' && !existsSync('.git/tells')) {
+          await new Promise((resolve) => setTimeout(resolve, 10))
+        }`
+      const code = withSchema('four', [3, 3]).replace('createServer((request, response) => {', held)
+      await dev.save('server.js', code)
+      await dev.until(async () => existsSync(join(dev.folder, '.git/asked')), 'dev-4 is asked')
+      dev.press('b')
+      await dev.save('.git/tells', '')
+      await dev.shows(/dev-4 boots.*There is no way back/s)
+      t.equal((await dev.get()).text, 'three')
+    })
+
     dev.press('q')
     t.equal(await dev.exited, 0)
     t.match(dev.shown, 'nothing is left running')
