@@ -70,7 +70,11 @@ export class AdminClient {
     const response = await this.#send('GET', path, { isStream: true, ...(signal && { signal }) })
     const { statusCode = 0, headers } = response
     if (!isDone(statusCode)) this.#refuse(statusCode, this.#parse(await this.#textOf(response, 'GET')))
-    if (headers['content-type'] !== STREAM_TYPE) throw this.#stranger('what it answered is something else')
+    if (headers['content-type'] !== STREAM_TYPE) {
+      // Unread, it would keep the process from its end.
+      response.destroy()
+      throw this.#stranger('what it answered is something else')
+    }
     try {
       for await (const line of linesOf(response))
         if (line.startsWith(DATA)) yield JSON.parse(line.slice(DATA.length))

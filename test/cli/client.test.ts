@@ -344,6 +344,20 @@ t.test('nobody at the address', async (t) => {
     })
   })
 
+  await t.test('but a page without an end is not kept open where events were meant', async (t) => {
+    // It is never silent, so that no deadline ends what is left open; the server does not close before that.
+    const endless = createHttpServer((_request, response) => {
+      const timer = setInterval(() => response.write('<br>'), 20)
+      response.on('close', () => clearInterval(timer))
+    })
+    await withServer(t, endless, async (port) => {
+      t.match(await desk.run(['events', '--admin', `127.0.0.1:${port}`]), {
+        code: 5,
+        stderr: "is not slotgate's admin",
+      })
+    })
+  })
+
   await t.test('before the call is sent is told how to mend it', async (t) => {
     const cutting = createServer((socket) => socket.once('data', () => socket.destroy()))
     await withServer(t, cutting, async (port) => {
