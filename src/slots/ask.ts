@@ -87,6 +87,7 @@ async function exchange<Result>(
 ): Promise<Result> {
   const signal = AbortSignal.timeout(withinMs)
   let call: ClientRequest | undefined
+  let failure: unknown
   try {
     call = request({
       ...(address.kind === 'unix'
@@ -98,9 +99,13 @@ async function exchange<Result>(
       maxHeaderSize: HEAD_LIMIT_BYTES,
       signal,
     })
+    call.on('error', (error) => {
+      failure = error
+    })
     return await read(await answerTo(call))
   } catch (error) {
-    throw signal.aborted ? timedOut(error, withinMs) : toAskError(error)
+    // Of what broke a body, the body knows only that it ended.
+    throw signal.aborted ? timedOut(error, withinMs) : toAskError(failure ?? error)
   } finally {
     call?.destroy()
   }
@@ -109,7 +114,6 @@ async function exchange<Result>(
 function answerTo(call: ClientRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     call.on('response', resolve)
-    // Also once the answer has begun: that it ends early is said by the answer then.
     call.on('error', reject)
     // All that an answer that upgrades unasked leads to is this; once there is a head or an error it says nothing new.
     call.on('close', () => reject(new Error('no answer came, only an upgrade or the end of the connection')))

@@ -266,6 +266,15 @@ t.test('an upgrade that nobody asked for is no answer of a page, either', async 
   })
 })
 
+t.test('chunks that are none are not taken for an early end', async (t) => {
+  const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+  const address = await raw(t, (socket) => socket.write(`${head}5\r\n{"cur\r\nnot a size\r\n`))
+  t.match(await read(address), {
+    code: 'schema_status_unreachable',
+    facts: { detail: 'the answer is not HTTP' },
+  })
+})
+
 t.test('C14: a port where nobody listens is unreachable, and the detail says refused', async (t) => {
   // Not one that was free a moment ago: somebody may have taken it since.
   const reading = await read({ kind: 'tcp', host: '127.0.0.1', port: 1 })
