@@ -44,9 +44,12 @@ export function checkAccepts(address: Address, withinMs: number): Promise<string
   })
 }
 
+const nobodys = async (): Promise<boolean> => false
+
 /**
  * Asks until the answer is good.
  *
+ * @param isOthers whether the internal port is another program's, whose answer is not the app's
  * @returns null when healthy within the time, else what was wrong last
  */
 export async function waitHealthy(
@@ -55,29 +58,32 @@ export async function waitHealthy(
   health: HealthConfig,
   role: Role,
   signal: AbortSignal,
+  isOthers = nobodys,
 ): Promise<string | null> {
   const until = performance.now() + health.withinMs
   for (;;) {
     // For most of a boot nobody listens, and to connect costs little.
     const refused = await checkAccepts(internal, health.timeoutMs)
     const problem = refused ? unasked(health.path, refused) : await checkHealth(internal, health, role)
-    const unready = problem ?? (await publicProblem(publicAddress, health))
+    const unready =
+      problem ?? (await publicProblem(publicAddress, health)) ?? (await strangerProblem(isOthers))
     if (unready === null || signal.aborted || performance.now() >= until) return unready
     await pause(health.intervalMs)
   }
 }
 
-/** Resolves once the public port has answered for a while and nothing listens on the internal one; else not at all. */
+/** Resolves once the public port has answered for a while and the app has not opened the internal one; else not at all. */
 export async function waitForOnePort(
   internal: Address,
   publicAddress: Address,
   health: HealthConfig,
   role: Role,
   signal: AbortSignal,
+  isOthers = nobodys,
 ): Promise<void> {
   let sinceMs: number | null = null
   while (!signal.aborted) {
-    const isOpen = (await checkAccepts(internal, health.timeoutMs)) === null
+    const isOpen = (await checkAccepts(internal, health.timeoutMs)) === null && !(await isOthers())
     const problem = isOpen ? '' : await checkHealth(publicAddress, { ...health, port: 'public' }, role)
     sinceMs = problem === null ? (sinceMs ?? performance.now()) : null
     if (sinceMs !== null && performance.now() - sinceMs >= ONE_PORT_MS) return
@@ -85,6 +91,9 @@ export async function waitForOnePort(
   }
   return new Promise(() => {})
 }
+
+const strangerProblem = async (isOthers: () => Promise<boolean>): Promise<string | null> =>
+  (await isOthers()) ? 'another program listens on its internal port' : null
 
 async function publicProblem(address: Address, { timeoutMs }: HealthConfig): Promise<string | null> {
   const problem = await checkAccepts(address, timeoutMs)

@@ -1,22 +1,41 @@
 // `slotgate dev`, as somebody lives with it: it boots, sees saves, and keeps the old code where the new one is no good.
 import { once } from 'node:events'
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
+import { createServer } from '../../src/http.ts'
 import { Dev, SHOP as files, IS_LINUX, saying, sayingOnOnePort, withSchema } from '../support/dev.ts'
+
+/** Opens its port once somebody else listens on the one that it leaves closed. */
+const AFTER_A_STRANGER = `
+import { once } from 'node:events'
+import { connect } from 'node:net'
+console.log('not', process.env.INTERNAL_PORT)
+for (let isTaken = false; !isTaken; ) {
+  const socket = connect(process.env.INTERNAL_PORT, '127.0.0.1')
+  isTaken = await once(socket, 'connect').then(() => true, () => false)
+  socket.destroy()
+}
+`
 
 t.test('the command of the README is enough: the app is up, and its new code after a save', async (t) => {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
   const [, words = ''] = /^npx slotgate dev (.*?) +#/m.exec(readme) ?? []
   t.ok(words)
-  const onePort = sayingOnOnePort('one', 'console.log("not", process.env.INTERNAL_PORT)')
+  const onePort = sayingOnOnePort('one', AFTER_A_STRANGER)
   const dev = await Dev.start(t, {
     files: { ...files, 'server.js': onePort },
     args: () => words.split(' '),
   })
   ;[, dev.url = ''] = await dev.shows(/slotgate dev +(http:\S+)\n/)
   await dev.shows(/watching/)
+  const [, port] = await dev.shows(/│ not (\d+)/)
+  let asked = 0
+  const stranger = createServer((request, response) => {
+    asked++
+    response.setHeader('connection', 'close').end(request.url)
+  }).listen(Number(port), '127.0.0.1')
+  t.teardown(() => stranger.close())
   const first = await dev.get()
   t.match(first, { status: 200, text: 'one' }, 'a request that comes early waits')
   t.match(
@@ -25,11 +44,9 @@ t.test('the command of the README is enough: the app is up, and its new code aft
     'what it found out is said',
   )
   await t.test('another process on its second port is not taken for it', async (t) => {
-    const [, port] = await dev.shows(/│ not (\d+)/)
-    const other = createServer((socket) => socket.destroy()).listen(Number(port), '127.0.0.1')
-    t.teardown(() => other.close())
-    for (let looks = 0; looks < 2; looks++) await once(other, 'connection')
-    t.notMatch(dev.shown, 'after all')
+    t.ok(asked > 0, 'not while it boots')
+    for (let looks = 0; looks < 2; looks++) await once(stranger, 'connection')
+    t.notMatch(dev.shown, 'after all', 'nor later')
   })
 
   await dev.save('server.js', sayingOnOnePort('two'))

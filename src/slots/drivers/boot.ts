@@ -126,11 +126,13 @@ async function becomeHealthy(
   let asked = health.port === 'public' ? publicAddress : internal
   const stopAsking = new AbortController()
   const until = AbortSignal.any([signal, stopAsking.signal])
-  const asking = waitHealthy(asked, publicAddress, health, role, until).then(
+  // Where it may leave the port closed, anybody may take it.
+  const isOthers = async () => health.port === 'either' && (await leavesInternalClosed(started))
+  const asking = waitHealthy(asked, publicAddress, health, role, until, isOthers).then(
     (problem) => problem ?? started.whenListening?.(health, until) ?? null,
   )
   const hasOnePort = async () => {
-    await waitForOnePort(internal, publicAddress, health, role, until)
+    await waitForOnePort(internal, publicAddress, health, role, until, isOthers)
     asked = publicAddress
     return null
   }
@@ -141,6 +143,12 @@ async function becomeHealthy(
   if (signal.aborted) return { problem: NOT_WANTED, internal }
   const late = problem && `not healthy within ${health.withinMs} ms: ${problem}${await wrongPorts(started)}`
   return { problem: end ?? late, internal: asked }
+}
+
+/** Whether it listens, and not on its internal port. Where the system does not tell, whoever answers there is taken for it. */
+async function leavesInternalClosed({ instance: { internal }, listeningPorts }: Started): Promise<boolean> {
+  const ports = await listeningPorts()
+  return internal.kind === 'tcp' && ports.length > 0 && !ports.includes(internal.port)
 }
 
 /** What a person would look up next. */
