@@ -7,7 +7,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
-import { freePort } from '../../bench/ports.ts'
+import { freePorts } from '../../src/slots/free-ports.ts'
 import { COMPILED } from '../support/compiled.ts'
 import { SCENES } from '../support/scenes.ts'
 import { type Block, blocksOf, linesOf, patternOf, typeAll } from '../support/shell.ts'
@@ -181,7 +181,8 @@ async function environment(folder: string): Promise<NodeJS.ProcessEnv> {
 /** The ports that pages name are somebody else's here. */
 async function freeAddresses(): Promise<Record<string, string>> {
   const named = [8080, 8081, 3001, 3901, 3002, 3902]
-  const free = await Promise.all(named.map(freePort))
+  // From 20000 on: one that began with a port that is named would be put in place of a place.
+  const free = (await Promise.all([freePorts(), freePorts(), freePorts()])).flat()
   return Object.fromEntries(
     named.flatMap((port, at) => [
       [`127.0.0.1:${port}`, `127.0.0.1:${free[at]}`],
