@@ -14,6 +14,7 @@ import { createLogger, type LineSink } from '../../src/log.ts'
 import { createRelay, type Relay, workersOf } from '../../src/relay/relay.ts'
 import { countPlaces } from '../../src/slots/places.ts'
 import { createBuffer, openTable, type Table } from '../../src/slots/table.ts'
+import { Looks } from '../support/looks.ts'
 import type { Scope } from '../support/scope.ts'
 
 export type { Scope }
@@ -117,11 +118,11 @@ export async function startRelay(
   const table = openTable(createBuffer(layout), layout)
   const lines: LogLine[] = []
   let unread = ''
-  const waiting = new Set<() => void>()
+  const looks = new Looks()
   const log = createLogger('info', {
     write(some) {
       unread += some
-      for (const look of waiting) look()
+      looks.again()
     },
   })
   // Most lines are of no interest to anybody, and to read one costs as much as what it tells of.
@@ -142,18 +143,7 @@ export async function startRelay(
   })
   const { port } = await relay.listen()
   t.teardown(() => relay.close(0))
-  const lineThat = (fits: (line: LogLine) => boolean) => {
-    const { promise, resolve } = Promise.withResolvers<LogLine>()
-    const look = () => {
-      const line = readLines().find(fits)
-      if (!line) return
-      waiting.delete(look)
-      resolve(line)
-    }
-    waiting.add(look)
-    look()
-    return promise
-  }
+  const lineThat = (fits: (line: LogLine) => boolean) => looks.until(() => readLines().find(fits))
   return {
     relay,
     table,

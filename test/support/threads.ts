@@ -1,6 +1,7 @@
 // The worker threads that a test's own process starts: who they are, and what only a debugger can make them do.
 import { Session } from 'node:inspector'
 import type { Worker } from 'node:worker_threads'
+import { Looks } from './looks.ts'
 import type { Scope } from './scope.ts'
 
 export interface Threads {
@@ -19,13 +20,13 @@ interface Attached {
 /** Watches from now on, until the test ends. */
 export function watchThreads(t: Scope): Threads {
   const started: Worker[] = []
-  const waiting = new Set<() => void>()
+  const looks = new Looks()
   const session = new Session()
   const sessions = new Map<string, string>()
   let runs = 0
   const onWorker = (thread: Worker) => {
     started.push(thread)
-    for (const look of waiting) look()
+    looks.again()
   }
   process.on('worker', onWorker)
   t.teardown(() => {
@@ -38,18 +39,7 @@ export function watchThreads(t: Scope): Threads {
   )
   return {
     started,
-    after(count) {
-      const { promise, resolve } = Promise.withResolvers<Worker>()
-      const look = () => {
-        const thread = started[count]
-        if (!thread) return
-        waiting.delete(look)
-        resolve(thread)
-      }
-      waiting.add(look)
-      look()
-      return promise
-    },
+    after: (count) => looks.until(() => started[count]),
     async run(thread, script) {
       const name = `test-${++runs}`
       const channel = new BroadcastChannel(name)
